@@ -1,0 +1,149 @@
+# make | demo | test | unit | asan | tsan | fuzz | bench | lint | format | install | clean
+# One flat file: a folder is a static archive, a program is a main object and the archives it uses.
+# A debug or sanitizer build goes to a build folder of its own: make BUILD=build/asan SAN=address,undefined
+
+BUILD ?= build
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+# V=1 shows whole commands
+ifeq ($(V),)
+.SILENT:
+endif
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -I. -fPIE -pthread \
+  -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wundef \
+  -Wpointer-arith -Wwrite-strings -Wvla -Wimplicit-fallthrough \
+  -fstack-protector-strong -DORCH_VERSION='"$(VERSION)"' -DORCH_PREFIX='"$(PREFIX)"' $(CFLAGS)
+ALL_LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--as-needed $(LDFLAGS)
+ifneq ($(SAN),)
+ALL_CFLAGS += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+ALL_LDFLAGS += -fsanitize=$(SAN)
+else
+ALL_CFLAGS += -D_FORTIFY_SOURCE=2
+endif
+
+# folder -> build/lib/<name>.a with every object of the folder but main.o and *_main.o
+ARCHIVES := lib lib/tracker lib/forge protocol supervisor \
+  services/ingress services/scheduler services/runner services/reaper services/reconciler \
+  services/monitor services/notifier tools
+archive = $(BUILD)/lib/$(subst /,_,$(1)).a
+sources = $(filter-out %main.c,$(wildcard $(1)/*.c))
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+COMMON := $(call archive,protocol) $(call archive,lib)
+LIBS_COMMON := -lnng -ljansson -lyaml
+
+# PROGRAM(name, main source, archives, libraries)
+PROGRAMS :=
+define PROGRAM
+PROGRAMS += $(BUILD)/bin/$(1)
+$(BUILD)/bin/$(1): $(call objects,$(2)) $(3)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group $(4)
+endef
+
+$(eval $(call PROGRAM,orchestrator,supervisor/main.c,$(call archive,supervisor) $(COMMON),-ljansson -lyaml))
+$(eval $(call PROGRAM,orch-ingress,services/ingress/main.c,$(call archive,services/ingress) $(BUILD)/obj/services/scheduler/store_read.o $(COMMON),-lsqlite3 -lmicrohttpd -lnettle $(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-scheduler,services/scheduler/main.c,$(call archive,services/scheduler) $(BUILD)/obj/services/ingress/inbox_read.o $(COMMON),-lsqlite3 $(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-runner,services/runner/main.c,$(call archive,services/runner) $(call archive,lib/forge) $(COMMON),$(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-keeper,services/runner/keeper_main.c,$(call archive,services/runner) $(call archive,lib),-ljansson))
+$(eval $(call PROGRAM,orch-reaper,services/reaper/main.c,$(call archive,services/reaper) $(COMMON),$(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-reconciler,services/reconciler/main.c,$(call archive,services/reconciler) $(call archive,lib/tracker) $(call archive,lib/forge) $(COMMON),$(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-monitor,services/monitor/main.c,$(call archive,services/monitor) $(COMMON),$(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-notifier,services/notifier/main.c,$(call archive,services/notifier) $(call archive,lib/tracker) $(COMMON),$(LIBS_COMMON)))
+$(eval $(call PROGRAM,orchctl,tools/orchctl_main.c,$(call archive,tools) $(COMMON),-lcurl $(LIBS_COMMON)))
+
+# Generated documents; the table of configuration keys is checked before anything counts as built.
+DOCS_TOOL := $(BUILD)/tool/docs
+$(DOCS_TOOL): $(call objects,tools/docs_main.c) $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
+	$@ --check
+docs: $(DOCS_TOOL)
+	$(DOCS_TOOL) configuration > docs/configuration.md
+	$(DOCS_TOOL) protocol > docs/protocol.md
+
+all: $(PROGRAMS) $(DOCS_TOOL)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+define ARCHIVE
+$(call archive,$(1)): $(call objects,$(call sources,$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+endef
+$(foreach folder,$(ARCHIVES),$(eval $(call ARCHIVE,$(folder))))
+
+# ---- bench tools ----
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,beat bare_loop next_reply)
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/restart/%.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
+bench-tools: all $(BENCH_TOOLS)
+# ---- end of bench tools ----
+
+# ---- test tools: programs that only tests start ----
+TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/test-bin/%,$(wildcard tests/tools/*.c))
+$(BUILD)/test-bin/%: $(BUILD)/obj/tests/tools/%.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
+test-tools: $(TEST_TOOLS)
+.PHONY: test-tools
+# ---- end of test tools ----
+
+# Unit tests: tests/unit/<folder with _>__<subject>_test.c links every archive; the linker takes what
+# is used. Each runs alone and prints cmocka's lines.
+UNIT_SOURCES := $(wildcard tests/unit/*_test.c)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/test/%,$(UNIT_SOURCES))
+UNIT_ARCHIVES := $(foreach folder,supervisor services/ingress services/scheduler services/runner \
+  services/reaper services/reconciler services/monitor services/notifier tools lib/tracker lib/forge \
+  protocol lib,$(call archive,$(folder)))
+$(BUILD)/test/%: $(BUILD)/obj/tests/unit/%.o $(UNIT_ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $< -Wl,--start-group $(UNIT_ARCHIVES) -Wl,--end-group -lcmocka -lsqlite3 \
+	  -lmicrohttpd -lnettle -lcurl $(LIBS_COMMON)
+
+unit-tests: $(UNIT_TESTS)
+unit: $(UNIT_TESTS)
+	@scripts/unit-tests $(BUILD)/test
+
+# ---- checks ----
+asan: ; $(MAKE) BUILD=build/asan SAN=address,undefined unit
+# Suites that make threads of their own: nng itself is not built with the sanitizer, so what it
+# synchronises is named in the suppressions.
+tsan: ; TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1" $(MAKE) BUILD=build/tsan SAN=thread tsan-run
+tsan-run: $(filter $(BUILD)/test/protocol_% $(BUILD)/test/ingress_%,$(UNIT_TESTS))
+	for test in $^; do $$test || exit 1; done
+CHECKED := $(foreach folder,$(ARCHIVES),$(wildcard $(folder)/*.c))
+lint:
+	$(MAKE) BUILD=build/clang CC=clang all
+	clang-tidy --quiet $(CHECKED) -- -std=c11 -D_GNU_SOURCE -I. -DORCH_VERSION='""' -DORCH_PREFIX='""'
+	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,performance,portability \
+	  --suppress=missingIncludeSystem -I. $(CHECKED)
+format: ; clang-format -i $(foreach folder,$(ARCHIVES) tests/unit tests/tools,$(wildcard $(folder)/*.[ch]))
+storm: ; scripts/storm --rounds 200
+# ---- end of checks ----
+
+# --- test tools: programs that only tests run ---
+TEST_TOOLS := $(BUILD)/bin/fake-scheduler
+$(BUILD)/bin/fake-scheduler: $(BUILD)/obj/tests/tools/fake_scheduler.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_COMMON)
+test-tools: $(TEST_TOOLS)
+# --- end of test tools ---
+
+test: ; ./scripts/test
+demo: ; ./scripts/demo
+clean: ; rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: all asan tsan tsan-run lint format storm docs unit test demo clean
