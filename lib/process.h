@@ -1,0 +1,39 @@
+/* Running another program to its end and keeping what it says (git, a test command).
+ * Safe from any thread: posix_spawn, no code of ours between fork and exec. */
+#ifndef ORCH_PROCESS_H
+#define ORCH_PROCESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+
+struct process_spec {
+    const char *const *argv; /* NULL-terminated; argv[0] is found through PATH */
+    const char *const *env;  /* NULL-terminated "K=V"; NULL: this process's own */
+    const char *cwd;         /* NULL: this process's own */
+    const char *input;       /* NUL-terminated, written to its standard input; NULL: /dev/null */
+    int64_t timeout_ms;      /* 0: none. Its whole process group is killed then */
+    size_t max_output;       /* bytes kept of each stream (the first ones); 0: 1 MiB */
+};
+
+struct process_result {
+    int exit_code;   /* 128 + n when killed by signal n */
+    bool timed_out;
+    char *out;       /* NUL-terminated standard output */
+    size_t out_size;
+    char *err;       /* NUL-terminated standard error */
+    size_t err_size;
+};
+
+/* 0 when the program ran and ended, however; -1 with errno when it could not be started.
+ * Fills result either way; caller calls process_result_free. */
+int process_run(const struct process_spec *spec, struct process_result *result);
+void process_result_free(struct process_result *result);
+
+/* Start time of a pid in clock ticks since boot (field 22 of /proc/<pid>/stat); 0 where it is gone.
+ * With the boot id it names a process for ever, a pid alone does not. */
+uint64_t process_start_ticks(int pid);
+/* /proc/sys/kernel/random/boot_id, without newline. 37 bytes with the NUL. */
+void process_boot_id(char out[37]);
+
+#endif
