@@ -1,0 +1,297 @@
+#include "lib/forge/git.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/buffer.h"
+#include "lib/file.h"
+#include "lib/log.h"
+
+enum {
+    ARGUMENTS_MAX = 40,
+    ENV_MAX = 32,
+    TIMEOUT_MS = 10 * 60 * 1000,
+    FAULT_MAX = 2000,
+    OUTPUT_MAX = 8 * 1024 * 1024,
+    END_TRIES = 500,
+};
+
+struct git {
+    char *env[ENV_MAX]; /* the fixed part, NULL-terminated */
+};
+
+/* gc on the hot path would make a fetch last minutes; safe.directory: the workspaces belong to
+ * another user one day. */
+static const char config_text[] = "[safe]\n\tdirectory = *\n"
+                                  "[gc]\n\tauto = 0\n"
+                                  "[maintenance]\n\tauto = false\n"
+                                  "[protocol \"file\"]\n\tallow = always\n"
+                                  "[init]\n\tdefaultBranch = main\n"
+                                  "[advice]\n\tdetachedHead = false\n"
+                                  "[commit]\n\tgpgSign = false\n"
+                                  "[core]\n\tautocrlf = false\n";
+
+static int write_config(const char *path)
+{
+    size_t size;
+    char *there = file_read(path, sizeof config_text * 4, &size);
+    bool same = there && strcmp(there, config_text) == 0;
+    free(there);
+    return same ? 0 : file_write_durable(path, config_text, sizeof config_text - 1, 0644);
+}
+
+static void add_own(struct git *git, size_t *count, const char *name)
+{
+    const char *value = getenv(name);
+    if (value)
+        git->env[(*count)++] = xformat("%s=%s", name, value);
+}
+
+struct git *git_new(const char *home)
+{
+    char *folder = xformat("%s/git", home), *path = xformat("%s/git/config", home);
+    struct git *git = NULL;
+    if (file_make_dirs(folder, 0755) < 0 || write_config(path) < 0)
+        goto done;
+    git = xcalloc(1, sizeof *git);
+    size_t n = 0;
+    add_own(git, &n, "PATH");
+    add_own(git, &n, "HOME");
+    add_own(git, &n, "TMPDIR");
+    git->env[n++] = xformat("GIT_CONFIG_GLOBAL=%s", path);
+    git->env[n++] = xformat("GIT_ORCH_HOME=%s", home);
+    static const char *const fixed[] = {
+        "LC_ALL=C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM=1",
+        "GIT_TERMINAL_PROMPT=0",
+        "GIT_EDITOR=true",
+        "GIT_CONFIG_COUNT=5",
+        "GIT_CONFIG_KEY_0=core.hooksPath",
+        "GIT_CONFIG_VALUE_0=/dev/null",
+        "GIT_CONFIG_KEY_1=core.fsmonitor",
+        "GIT_CONFIG_VALUE_1=false",
+        "GIT_CONFIG_KEY_2=submodule.recurse",
+        "GIT_CONFIG_VALUE_2=false",
+        "GIT_CONFIG_KEY_3=diff.ignoreSubmodules",
+        "GIT_CONFIG_VALUE_3=dirty",
+        "GIT_CONFIG_KEY_4=core.untrackedCache",
+        "GIT_CONFIG_VALUE_4=false",
+    };
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        git->env[n++] = xstrdup(fixed[i]);
+
+done:;
+    int saved = errno;
+    free(folder);
+    free(path);
+    errno = saved;
+    return git;
+}
+
+void git_free(struct git *git)
+{
+    for (size_t i = 0; git && git->env[i]; i++)
+        free(git->env[i]);
+    free(git);
+}
+
+/* The last part of what git said, for people. */
+static char *fault_text(const struct process_result *result)
+{
+    const char *text = result->err_size ? result->err : result->out;
+    size_t size = strlen(text);
+    while (size && (text[size - 1] == '\n' || text[size - 1] == ' '))
+        size--;
+    size_t from = size > FAULT_MAX ? size - FAULT_MAX : 0;
+    if (result->timed_out)
+        return xformat("git did not end in time: %.*s", (int)(size - from), text + from);
+    return xstrndup(text + from, size - from);
+}
+
+int git_run_list(const struct git_call *call, char **out, size_t *out_size, char **fault,
+                 const char *const *arguments)
+{
+    const char *argv[ARGUMENTS_MAX + 8], *env[ENV_MAX + 8];
+    size_t argc = 0, n = 0;
+    char *owned[8];
+    size_t owned_count = 0;
+    argv[argc++] = "git";
+    for (size_t i = 0; arguments[i]; i++) {
+        if (i == ARGUMENTS_MAX)
+            log_abort("git", "too many arguments");
+        argv[argc++] = arguments[i];
+    }
+    argv[argc] = NULL;
+    for (; call->git->env[n]; n++)
+        env[n] = call->git->env[n];
+    if (call->git_dir)
+        env[n++] = owned[owned_count++] = xformat("GIT_DIR=%s", call->git_dir);
+    if (call->work_tree)
+        env[n++] = owned[owned_count++] = xformat("GIT_WORK_TREE=%s", call->work_tree);
+    if (call->index)
+        env[n++] = owned[owned_count++] = xformat("GIT_INDEX_FILE=%s", call->index);
+    if (call->identity) {
+        env[n++] = owned[owned_count++] = xformat("GIT_AUTHOR_NAME=%s", call->identity->name);
+        env[n++] = owned[owned_count++] = xformat("GIT_AUTHOR_EMAIL=%s", call->identity->email);
+        env[n++] = owned[owned_count++] = xformat("GIT_COMMITTER_NAME=%s", call->identity->name);
+        env[n++] = owned[owned_count++] = xformat("GIT_COMMITTER_EMAIL=%s", call->identity->email);
+    }
+    env[n] = NULL;
+    struct process_spec spec = {.argv = argv,
+                                .env = env,
+                                .cwd = call->work_tree,
+                                .input = call->input,
+                                .timeout_ms = call->timeout_ms ? call->timeout_ms : TIMEOUT_MS,
+                                .max_output = call->max_output ? call->max_output : OUTPUT_MAX};
+    struct process_result result;
+    int code = -1;
+    if (out)
+        *out = NULL;
+    if (fault)
+        *fault = NULL;
+    if (process_run(&spec, &result) < 0) {
+        log_error("git", "git cannot be run: %s", strerror(errno));
+        if (fault)
+            *fault = xformat("git cannot be run: %s", strerror(errno));
+    } else {
+        code = result.exit_code;
+        if (fault && code != 0)
+            *fault = fault_text(&result);
+        if (out) {
+            if (result.out_size && result.out[result.out_size - 1] == '\n')
+                result.out[--result.out_size] = '\0';
+            *out = result.out;
+            result.out = NULL;
+        }
+        if (out_size)
+            *out_size = result.out_size;
+        process_result_free(&result);
+    }
+    while (owned_count)
+        free(owned[--owned_count]);
+    return code;
+}
+
+int git_run(const struct git_call *call, char **out, char **fault, ...)
+{
+    const char *arguments[ARGUMENTS_MAX + 1];
+    size_t count = 0;
+    va_list list;
+    va_start(list, fault);
+    while ((arguments[count] = va_arg(list, const char *)) != NULL) {
+        if (++count > ARGUMENTS_MAX)
+            log_abort("git", "too many arguments");
+    }
+    va_end(list);
+    return git_run_list(call, out, NULL, fault, arguments);
+}
+
+bool git_is_object_name(const char *text)
+{
+    size_t size = text ? strlen(text) : 0;
+    return (size == 40 || size == 64) && strspn(text, "0123456789abcdef") == size;
+}
+
+char *git_resolve(const struct git_call *call, const char *revision)
+{
+    char *out, *name = xformat("%s^{commit}", revision);
+    int code = git_run(call, &out, NULL, "rev-parse", "--verify", "--quiet", name, NULL);
+    free(name);
+    if (code == 0 && git_is_object_name(out))
+        return out;
+    free(out);
+    return NULL;
+}
+
+int git_is_ancestor(const struct git_call *call, const char *ancestor, const char *descendant)
+{
+    if (strcmp(ancestor, descendant) == 0)
+        return 1;
+    int code = git_run(call, NULL, NULL, "merge-base", "--is-ancestor", ancestor, descendant, NULL);
+    return code == 0 ? 1 : code == 1 ? 0 : -1;
+}
+
+static void remove_locks_under(const char *path)
+{
+    DIR *dir = opendir(path);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        const char *name = entry->d_name;
+        size_t size = strlen(name);
+        if (name[0] == '.')
+            continue;
+        char *child = xformat("%s/%s", path, name);
+        struct stat info;
+        if (lstat(child, &info) == 0 && S_ISDIR(info.st_mode))
+            remove_locks_under(child);
+        else if (size > 5 && strcmp(name + size - 5, ".lock") == 0 && unlink(child) == 0)
+            log_info("git", "removed %s, left by a killed git", child);
+        free(child);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+void git_remove_stale_locks(const char *git_dir)
+{
+    static const char *const files[] = {"index.lock",  "HEAD.lock",    "packed-refs.lock",
+                                        "config.lock", "shallow.lock", "ORIG_HEAD.lock"};
+    char *path;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        path = xformat("%s/%s", git_dir, files[i]);
+        if (unlink(path) == 0)
+            log_info("git", "removed %s, left by a killed git", path);
+        free(path);
+    }
+    path = xformat("%s/refs", git_dir);
+    remove_locks_under(path);
+    free(path);
+}
+
+/* Signals every process whose environment names this home; how many there were. */
+static int signal_leftovers(const char *home, int number)
+{
+    char *mark = xformat("GIT_ORCH_HOME=%s", home);
+    size_t mark_size = strlen(mark) + 1; /* with its NUL */
+    int found = 0;
+    DIR *dir = opendir("/proc");
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        int pid = atoi(entry->d_name);
+        if (pid <= 0 || pid == getpid())
+            continue;
+        char path[64];
+        size_t size;
+        snprintf(path, sizeof path, "/proc/%d/comm", pid);
+        char *name = file_read(path, 64, NULL);
+        bool is_git = name && strncmp(name, "git", 3) == 0; /* not what a forge's hook started */
+        free(name);
+        if (!is_git)
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/environ", pid);
+        char *text = file_read(path, 4 * 1024 * 1024, &size);
+        if (text && memmem(text, size, mark, mark_size) && kill(pid, number) == 0)
+            found++;
+        free(text);
+    }
+    if (dir)
+        closedir(dir);
+    free(mark);
+    return found;
+}
+
+void git_end_leftovers(const char *home)
+{
+    const struct timespec moment = {.tv_nsec = 10 * 1000000L};
+    for (int tries = 0; tries < END_TRIES && signal_leftovers(home, SIGKILL) > 0; tries++) {
+        if (tries == 0)
+            log_info("git", "ending what a killed runner left running");
+        nanosleep(&moment, NULL);
+    }
+}
