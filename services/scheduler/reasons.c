@@ -1,0 +1,41 @@
+/* PURE: no I/O */
+#include "services/scheduler/reasons.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *code, *text;
+} reason_table[REASON_COUNT] = {
+#define REASON(id, code, text) [REASON_##id] = {code, text},
+#include "services/scheduler/reasons.def"
+#undef REASON
+};
+
+const char *reason_code(enum reason reason)
+{
+    return reason < REASON_COUNT ? reason_table[reason].code : reason_table[REASON_INTERNAL].code;
+}
+
+const char *reason_text(enum reason reason)
+{
+    return reason < REASON_COUNT ? reason_table[reason].text : reason_table[REASON_INTERNAL].text;
+}
+
+enum reason reason_by_code(const char *text)
+{
+    if (text == NULL)
+        return REASON_COUNT;
+    size_t length = strcspn(text, ":");
+    for (int reason = 0; reason < REASON_COUNT; reason++) {
+        const char *code = reason_table[reason].code;
+        if (strlen(code) == length && strncmp(code, text, length) == 0)
+            return (enum reason)reason;
+    }
+    return REASON_COUNT;
+}
+
+void reason_format(enum reason reason, const char *text, char *out, size_t size)
+{
+    snprintf(out, size, "%s: %s", reason_code(reason), text != NULL ? text : reason_text(reason));
+}
