@@ -1,0 +1,337 @@
+/* The local executor: a keeper process per run. The keeper's lock says whether it lives, the pid in
+ * the lock file only serves to be woken by its end. */
+#include "services/runner/executor.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/lock.h"
+#include "lib/log.h"
+#include "lib/process.h"
+#include "services/runner/local_leftovers.h"
+
+enum {
+    STATUS_MAX_BYTES = 64 * 1024,
+    START_WAIT_MS = 20 * 1000,
+    NOTIFY_FD = 3,
+    LOOK_AGAIN_MS = 50, /* only where the keeper cannot be watched */
+};
+
+static char *in_dir(const char *dir, const char *name)
+{
+    return xformat("%s/%s", dir, name);
+}
+
+static bool has(const char *dir, const char *name)
+{
+    char *path = in_dir(dir, name);
+    bool there = file_exists(path);
+    free(path);
+    return there;
+}
+
+static int prepare(const char *dir, const struct run_launch *launch)
+{
+    json_t *object =
+        json_pack("{sO sO ss sI sI sI sI}", "argv", launch->argv, "env", launch->env, "cwd",
+                  launch->cwd, "timeout_ms", (json_int_t)launch->timeout_ms, "grace_ms",
+                  (json_int_t)launch->grace_ms, "stall_ms", (json_int_t)launch->stall_ms,
+                  "log_max_bytes", (json_int_t)launch->log_max_bytes);
+    if (launch->extra)
+        json_object_update(object, launch->extra);
+    char *text = json_dumps(object, JSON_COMPACT);
+    char *prompt = in_dir(dir, "prompt"), *path = in_dir(dir, "launch.json");
+    /* Not fsynced: lost in a power cut before the start, they are written anew. */
+    int result = file_write_atomic(prompt, launch->prompt, strlen(launch->prompt), 0600);
+    if (result == 0)
+        result = file_write_atomic(path, text, strlen(text), 0600);
+    int saved = errno;
+    json_decref(object);
+    free(text);
+    free(prompt);
+    free(path);
+    errno = saved;
+    return result;
+}
+
+static enum run_state observe(const char *dir)
+{
+    char *lock = in_dir(dir, "lock");
+    /* The lock first: a keeper that ends between the two looks has left its status. */
+    enum lock_state held = lock_ask(lock);
+    free(lock);
+    if (has(dir, "status"))
+        return RUN_STATE_ENDED;
+    if (held == LOCK_UNKNOWN)
+        return RUN_STATE_UNKNOWN;
+    bool started = has(dir, "started");
+    if (held == LOCK_HELD)
+        return started ? RUN_STATE_RUNNING : RUN_STATE_STARTING;
+    return started ? RUN_STATE_LOST : RUN_STATE_NEW;
+}
+
+/* ---- start ---- */
+
+/* Beside our own program, wherever that was started from; else through PATH. */
+static char *keeper_program(void)
+{
+    char self[4096];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (size > 0) {
+        self[size] = '\0';
+        char *slash = strrchr(self, '/');
+        if (slash) {
+            char *path = xformat("%.*s/orch-keeper", (int)(slash - self), self);
+            if (access(path, X_OK) == 0)
+                return path;
+            free(path);
+        }
+    }
+    return xstrdup("orch-keeper");
+}
+
+static int spawn_keeper(const char *dir, int notify, pid_t *pid)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&actions, notify, NOTIFY_FD);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    /* The keeper's environment can be read by its agent: nothing of ours is in it. */
+    const char *path = getenv("PATH");
+    char *path_entry = xformat("PATH=%s", path ? path : "/usr/bin:/bin");
+    char notify_text[] = "3", option[] = "--notify";
+    char *program = keeper_program(), *directory = xstrdup(dir);
+    char *argv[] = {program, option, notify_text, directory, NULL};
+    char *env[] = {path_entry, NULL};
+    int failure = posix_spawnp(pid, program, &actions, &attributes, argv, env);
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    free(path_entry);
+    free(program);
+    free(directory);
+    errno = failure;
+    return failure ? -1 : 0;
+}
+
+/* The keeper goes into the background at once; its word comes when the agent is to be executed,
+ * and the pipe's end when it ended without. */
+static int start(const char *dir)
+{
+    int ends[2];
+    pid_t pid;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -1;
+    int result = spawn_keeper(dir, ends[1], &pid);
+    int saved = errno;
+    close(ends[1]);
+    if (result == 0) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+        struct pollfd waiting = {ends[0], POLLIN, 0};
+        char word;
+        if (poll(&waiting, 1, START_WAIT_MS) == 1 && read(ends[0], &word, 1) == 1)
+            saved = 0;
+        else
+            saved = EAGAIN;
+        enum run_state state = observe(dir);
+        result = state == RUN_STATE_NEW ? -1 : 0;
+    }
+    close(ends[0]);
+    errno = saved;
+    return result;
+}
+
+/* ---- wait ---- */
+
+/* A descriptor that is readable once the keeper is gone; -1 where it cannot be watched. */
+static int watch_keeper(const char *dir)
+{
+    char *lock = in_dir(dir, "lock"), before[64], after[64];
+    lock_holder(lock, before, sizeof before);
+    int pid = atoi(before), fd = -1;
+    if (pid > 0)
+        fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    /* Still held, by the same: then the descriptor is of that process and no later one. */
+    lock_holder(lock, after, sizeof after);
+    if (fd >= 0 && (lock_ask(lock) != LOCK_HELD || strcmp(before, after) != 0)) {
+        close(fd);
+        fd = -1;
+    }
+    free(lock);
+    return fd;
+}
+
+static int watch_output(const char *dir)
+{
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    char *log = in_dir(dir, "log");
+    if (fd >= 0 && inotify_add_watch(fd, log, IN_MODIFY) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    free(log);
+    return fd;
+}
+
+static enum run_wake wait_run(const char *dir, int called_fd, bool output, int wait_ms)
+{
+    int keeper = watch_keeper(dir), said = output ? watch_output(dir) : -1;
+    enum run_wake wake = RUN_WAKE_TIMEOUT;
+    if (keeper < 0) {
+        enum run_state state = observe(dir);
+        if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST || state == RUN_STATE_NEW)
+            wake = RUN_WAKE_END;
+        else if (wait_ms < 0 || wait_ms > LOOK_AGAIN_MS)
+            wait_ms = LOOK_AGAIN_MS;
+    }
+    if (wake != RUN_WAKE_END) {
+        struct pollfd fds[] = {{keeper, POLLIN, 0}, {called_fd, POLLIN, 0}, {said, POLLIN, 0}};
+        int ready = poll(fds, 3, wait_ms);
+        if (ready > 0)
+            wake = fds[0].revents   ? RUN_WAKE_END
+                   : fds[1].revents ? RUN_WAKE_CALLED
+                                    : RUN_WAKE_OUTPUT;
+    }
+    if (keeper >= 0)
+        close(keeper);
+    if (said >= 0)
+        close(said);
+    return wake;
+}
+
+/* ---- end ---- */
+
+static int create(const char *dir, const char *name, const char *text)
+{
+    char *path = in_dir(dir, name);
+    int result = file_create_exclusive(path, text, strlen(text), 0600);
+    if (result < 0 && errno == EEXIST)
+        result = 0;
+    free(path);
+    return result;
+}
+
+/* `cancelled` where nothing has started; a keeper that is starting meanwhile sees it under its
+ * lock, before `started` or right after. `stop` for one that runs. */
+static int end_run(const char *dir, int64_t grace_ms)
+{
+    char text[32] = "";
+    enum run_state state = observe(dir);
+    if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST)
+        return 0;
+    if (state != RUN_STATE_RUNNING && create(dir, "cancelled", "") < 0)
+        return -1;
+    if (grace_ms > 0)
+        snprintf(text, sizeof text, "%lld", (long long)grace_ms);
+    return create(dir, "stop", text);
+}
+
+/* agent.pid; caller decrefs, NULL where it is not there. */
+static json_t *read_agent_pid(const char *dir)
+{
+    char *path = in_dir(dir, "agent.pid");
+    size_t size;
+    char *text = file_read(path, STATUS_MAX_BYTES, &size);
+    json_t *object = text ? json_loadb(text, size, 0, NULL) : NULL;
+    free(text);
+    free(path);
+    return object;
+}
+
+static int started(const char *dir, int64_t *id, int64_t *started_ms)
+{
+    char *path = in_dir(dir, "started");
+    struct stat info;
+    int result = stat(path, &info);
+    json_t *object = read_agent_pid(dir);
+    *id = json_integer_value(json_object_get(object, "pid"));
+    if (result == 0)
+        *started_ms = (int64_t)info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1000000;
+    json_decref(object);
+    free(path);
+    return result;
+}
+
+static void end_leftovers(const char *dir, const char *run, const char *workspace)
+{
+    json_t *object = read_agent_pid(dir);
+    struct leftover_agent agent = {
+        .pid = (int)json_integer_value(json_object_get(object, "pid")),
+        .start_ticks = (uint64_t)json_integer_value(json_object_get(object, "start_ticks")),
+    };
+    const char *boot = json_string_value(json_object_get(object, "boot_id"));
+    char now[37];
+    process_boot_id(now);
+    agent.known = boot && strcmp(boot, now) == 0 && agent.pid > 0;
+    leftovers_end(&agent, run, workspace);
+    json_decref(object);
+}
+
+static int collect(const char *dir, struct run_status *status)
+{
+    char *path = in_dir(dir, "status");
+    size_t size;
+    char *text = file_read(path, STATUS_MAX_BYTES, &size);
+    free(path);
+    json_t *object = text ? json_loadb(text, size, 0, NULL) : NULL;
+    free(text);
+    *status = (struct run_status){.executed = true};
+    if (!object || !json_is_integer(json_object_get(object, "exit_code"))) {
+        json_decref(object);
+        errno = EBADMSG;
+        return -1;
+    }
+    const json_t *executed = json_object_get(object, "executed");
+    const char *error = json_string_value(json_object_get(object, "error"));
+    status->executed = !executed || json_is_true(executed); /* older directories lack it */
+    status->exit_code = (int)json_integer_value(json_object_get(object, "exit_code"));
+    status->signal = (int)json_integer_value(json_object_get(object, "signal"));
+    status->timed_out = json_is_true(json_object_get(object, "timed_out"));
+    status->stalled = json_is_true(json_object_get(object, "stalled"));
+    status->cancelled = json_is_true(json_object_get(object, "cancelled"));
+    status->started_ms = json_integer_value(json_object_get(object, "started_ms"));
+    status->ended_ms = json_integer_value(json_object_get(object, "ended_ms"));
+    snprintf(status->error, sizeof status->error, "%s", error ? error : "");
+    json_decref(object);
+    return 0;
+}
+
+const struct executor executor_local = {
+    .name = "local",
+    .prepare = prepare,
+    .start = start,
+    .observe = observe,
+    .wait = wait_run,
+    .started = started,
+    .end = end_run,
+    .end_leftovers = end_leftovers,
+    .collect = collect,
+};

@@ -1,0 +1,318 @@
+#include "services/runner/gates.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/buffer.h"
+#include "protocol/vocabulary.h"
+#include "services/runner/frontmatter.h"
+#include "services/runner/prompt.h"
+#include "services/runner/verdicts.h"
+
+enum { BODY_MAX_BYTES = 8000, ARTEFACTS_MAX = 500 };
+
+void gate_set(struct run *run, const char *gate, const char *verdict, const char *reason,
+              json_t *findings)
+{
+    json_t *text = json_string(reason);
+    json_decref(run->gate);
+    run->gate = json_pack("{ss sI ss so so}", "gate", gate, "entry", (json_int_t)run->entry,
+                          "verdict", verdict, "reason",
+                          text ? text : json_string("gate-failed: text that is no UTF-8"),
+                          "findings", findings ? findings : json_array());
+    json_object_set_new(run->gate, "judged_commit",
+                        run->head ? json_string(run->head) : json_null());
+    /* The commit on which the work began: what was judged is bound to it. */
+    const char *start = message_text(run->launch, "start_head", NULL);
+    json_object_set_new(run->gate, "started_commit", start ? json_string(start) : json_null());
+}
+
+/* ---- files at the judged commit ---- */
+
+struct file {
+    char *name; /* below the artefact directory */
+    char *object;
+    size_t size;
+    bool regular;
+};
+
+struct files {
+    struct file list[ARTEFACTS_MAX];
+    size_t count;
+};
+
+static void files_free(struct files *files)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        free(files->list[i].name);
+        free(files->list[i].object);
+    }
+    free(files);
+}
+
+/* "<mode> <type> <object> <size>\t<path>" */
+static void add_file(struct files *files, const char *entry, size_t prefix)
+{
+    char mode[8], type[12], object[72];
+    long long size = 0;
+    const char *tab = strchr(entry, '\t');
+    if (!tab || strlen(tab + 1) <= prefix || files->count == ARTEFACTS_MAX ||
+        sscanf(entry, "%7s %11s %71s %lld", mode, type, object, &size) < 3)
+        return;
+    files->list[files->count++] = (struct file){.name = xstrdup(tab + 1 + prefix),
+                                                .object = xstrdup(object),
+                                                .size = (size_t)size,
+                                                .regular = strncmp(mode, "100", 3) == 0};
+}
+
+/* What stands under docs/work-items/<key>/ at run->head. NULL and *fault. */
+static struct files *list_files(struct run *run, char **fault)
+{
+    struct git_call call = repository_call(&run->repository);
+    char *dir = prompt_artefact_dir(run->key), *path = xformat("%s/", dir), *out = NULL;
+    size_t size = 0, prefix = strlen(path);
+    const char *const arguments[] = {"ls-tree", "-r", "-l", "-z", "--full-tree",
+                                     run->head, "--", path, NULL};
+    struct files *files = NULL;
+    if (git_run_list(&call, &out, &size, fault, arguments) == 0) {
+        files = xcalloc(1, sizeof *files);
+        for (size_t at = 0; at < size; at += strlen(out + at) + 1)
+            add_file(files, out + at, prefix);
+    }
+    free(out);
+    free(path);
+    free(dir);
+    return files;
+}
+
+static const struct file *find_file(const struct files *files, const char *name)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        if (strcmp(files->list[i].name, name) == 0)
+            return &files->list[i];
+    }
+    return NULL;
+}
+
+/* The content of a regular file of a readable size. NULL where there is none: *why is "" where it
+ * is absent, else what is wrong; *fault where git could not be asked. Caller frees. */
+static char *read_file(struct run *run, const struct files *files, const char *name, size_t *size,
+                       const char **why, char **fault)
+{
+    const struct file *file = find_file(files, name);
+    *why = "";
+    if (!file)
+        return NULL;
+    if (!file->regular || file->size > FRONTMATTER_FILE_MAX) {
+        *why = file->regular ? "the file is too large" : "not a regular file";
+        return NULL;
+    }
+    struct git_call call = repository_call(&run->repository);
+    call.max_output = FRONTMATTER_FILE_MAX + 2;
+    char *out = NULL;
+    const char *const arguments[] = {"cat-file", "blob", file->object, NULL};
+    if (git_run_list(&call, &out, size, fault, arguments) != 0) {
+        free(out);
+        return NULL;
+    }
+    return out;
+}
+
+static void note_artefacts(struct run *run, const struct files *files)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < files->count; i++) {
+        json_t *name = json_sprintf("docs/work-items/%s/%s", run->key, files->list[i].name);
+        if (name)
+            json_array_append_new(names, name);
+    }
+    json_object_set_new(run->detail, "artefacts", names);
+}
+
+/* ---- the gates ---- */
+
+static bool is_blank(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (!strchr(" \t\r\n", text[i]) || text[i] == '\0')
+            return false;
+    }
+    return true;
+}
+
+static enum step analysis_complete(struct run *run, const struct files *files, const char *gate,
+                                   char **fault)
+{
+    static const char *const wanted[] = {"01-brd.md", "02-requirements.md",
+                                         "03-acceptance-criteria.md", "04-test-plan.md"};
+    json_t *findings = json_array();
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        size_t size = 0;
+        const char *why;
+        char *text = read_file(run, files, wanted[i], &size, &why, fault);
+        if (*fault) {
+            json_decref(findings);
+            return STEP_AGAIN;
+        }
+        if (!text || is_blank(text, size)) {
+            const char *word = text ? "is empty" : *why ? why : "is missing";
+            json_array_append_new(
+                findings, json_sprintf("docs/work-items/%s/%s: %s", run->key, wanted[i], word));
+        }
+        free(text);
+    }
+    bool pass = json_array_size(findings) == 0;
+    gate_set(run, gate, pass ? "pass" : "fail",
+             pass ? "gate-passed: the artefacts 01 to 04 are there"
+                  : "gate-failed: artefacts are missing or empty",
+             findings);
+    return STEP_OK;
+}
+
+static enum step architecture_done(struct run *run, const struct files *files, const char *gate)
+{
+    for (size_t i = 0; i < files->count; i++) {
+        const char *name = files->list[i].name;
+        size_t size = strlen(name);
+        if (strncmp(name, "06-adr/ADR-", 11) == 0 && size > 14 &&
+            strcmp(name + size - 3, ".md") == 0 && files->list[i].regular &&
+            files->list[i].size > 0 && !strchr(name + 7, '/')) {
+            gate_set(run, gate, "pass", "gate-passed: a decision is recorded", NULL);
+            return STEP_OK;
+        }
+    }
+    gate_set(
+        run, gate, "fail", "gate-failed: no decision is recorded",
+        json_pack("[o]", json_sprintf("docs/work-items/%s/06-adr/ holds no ADR-*.md", run->key)));
+    return STEP_OK;
+}
+
+/* Branch pushed and pull request open are what the steps before have just read back. */
+static enum step ci_green(struct run *run, const char *gate)
+{
+    bool shown = run->pull.number && run->pull.open && run->pull.head_sha && run->head &&
+                 strcmp(run->pull.head_sha, run->head) == 0;
+    if (!shown)
+        gate_set(run, gate, "fail", "gate-failed: no open pull request shows the branch's head",
+                 json_pack("[s]", "There is nothing to review: the branch holds no commit that "
+                                  "the default branch lacks."));
+    else if (strcmp(run->project->ci, "none") == 0)
+        gate_set(run, gate, "pass", "gate-passed: pushed, pull request open, no CI", NULL);
+    else
+        gate_set(run, gate, "unknown", "gate-unknown: statuses of CI are not read here", NULL);
+    return STEP_OK;
+}
+
+/* The findings of a verdict file: its body, word for word; else its reason alone. */
+static json_t *body_as_findings(const char *text, size_t size, const char *reason)
+{
+    char *body = text ? verdict_body(text, size, BODY_MAX_BYTES) : xstrdup("");
+    json_t *finding = *body ? json_string(body) : NULL;
+    free(body);
+    return json_pack("[o]", finding ? finding : json_string(reason));
+}
+
+static enum step verdict_gate(struct run *run, const struct files *files, const char *gate,
+                              const char *name, char **fault)
+{
+    struct verdict verdict;
+    size_t size = 0;
+    const char *why;
+    char *text = read_file(run, files, name, &size, &why, fault);
+    if (*fault)
+        return STEP_AGAIN;
+    if (*why) {
+        verdict = (struct verdict){.pass = false};
+        snprintf(verdict.reason, sizeof verdict.reason, "gate-failed: %s: %s", name, why);
+    } else if (strcmp(gate, "check_reviewer_verdict") == 0) {
+        verdict_reviewer(name, text, size, &verdict);
+    } else if (strcmp(gate, "check_tests_passed") == 0) {
+        verdict_tester(name, text, size, &verdict);
+    } else {
+        verdict_status(name, "staging_status", text, size, &verdict);
+    }
+    gate_set(run, gate, verdict.pass ? "pass" : "fail", verdict.reason,
+             verdict.pass ? NULL : body_as_findings(text, size, verdict.reason));
+    free(text);
+    return STEP_OK;
+}
+
+enum step gate_of_stage(struct run *run, char **fault)
+{
+    enum stage stage = stage_by_name(run->stage);
+    const char *gate = stage < STAGE_COUNT ? stage_table[stage].gate : "";
+    if (!*gate)
+        return STEP_OK;
+    struct files *files = list_files(run, fault);
+    if (!files)
+        return STEP_AGAIN;
+    enum step step = STEP_OK;
+    note_artefacts(run, files);
+    if (strcmp(gate, "check_analysis_complete") == 0)
+        step = analysis_complete(run, files, gate, fault);
+    else if (strcmp(gate, "check_architecture_done") == 0)
+        step = architecture_done(run, files, gate);
+    else if (strcmp(gate, "check_ci_green") == 0)
+        step = ci_green(run, gate);
+    else if (strcmp(gate, "check_reviewer_verdict") == 0)
+        step = verdict_gate(run, files, gate, "12-review.md", fault);
+    else if (strcmp(gate, "check_tests_passed") == 0)
+        step = verdict_gate(run, files, gate, "13-test-report.md", fault);
+    else if (strcmp(gate, "check_staging_status") == 0)
+        step = verdict_gate(run, files, gate, "15-staging-log.md", fault);
+    files_free(files);
+    return step;
+}
+
+/* ---- mergeable ---- */
+
+static json_t *conflict_findings(const char *out, const char *base)
+{
+    const char *files = strchr(out, '\n');
+    return json_pack("[o]", json_sprintf("The branch conflicts with %s in:\n%s", base,
+                                         files ? files + 1 : "(no file named)"));
+}
+
+enum step gate_branch_mergeable(struct run *run, char **fault)
+{
+    static const char gate[] = "check_branch_mergeable";
+    struct git_call call = repository_call(&run->repository);
+    const char *pinned = message_text(run->spec, "head", NULL);
+    char *head = repository_ref(&run->repository, "refs/remotes/origin/%s", run->branch);
+    char *base = repository_ref(&run->repository, "refs/remotes/origin/%s", run->repository.base);
+    char *out = NULL;
+    enum step step = STEP_OK;
+    free(run->head);
+    run->head = head ? xstrdup(head) : NULL;
+    if (!head || !base) {
+        gate_set(run, gate, "unknown", "gate-unknown: the branch or its base is not at the forge",
+                 NULL);
+    } else if (pinned && strcmp(pinned, head) != 0) {
+        gate_set(run, gate, "fail", "gate-failed: the branch moved after it was judged",
+                 json_pack("[o]", json_sprintf("%s stands at %s; judged was %s", run->branch, head,
+                                               pinned)));
+    } else {
+        int code = git_run(&call, &out, fault, "merge-tree", "--write-tree", "--name-only",
+                           "--no-messages", base, head, NULL);
+        json_object_set_new(run->detail, "old_head", json_string(head));
+        json_object_set_new(run->detail, "new_head", json_string(head));
+        json_object_set_new(run->detail, "base", json_string(base));
+        if (code == 0) {
+            gate_set(run, gate, "pass", "gate-passed: merges cleanly", NULL);
+        } else if (code == 1) {
+            gate_set(run, gate, "fail", "conflict: does not merge cleanly",
+                     conflict_findings(out ? out : "", run->repository.base));
+        } else {
+            step = STEP_AGAIN;
+        }
+        if (step == STEP_OK) {
+            free(*fault);
+            *fault = NULL;
+        }
+    }
+    free(out);
+    free(head);
+    free(base);
+    return step;
+}

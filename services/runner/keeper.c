@@ -1,0 +1,407 @@
+#include "services/runner/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/file.h"
+#include "lib/lock.h"
+#include "lib/log.h"
+#include "lib/process.h"
+
+enum {
+    LAUNCH_MAX_BYTES = 8 * 1024 * 1024,
+    SWEEP_MS = 10 * 1000,
+    EXIT_CODE_TIMEOUT = -9,
+    EXIT_CODE_EXEC = 127,
+};
+
+enum ending { RUNNING, BY_STOP, BY_TIMEOUT, BY_STALL };
+
+struct keeper {
+    struct keeper_launch launch;
+    struct keeper_log log, err;
+    struct keeper_watch watch;
+    pid_t agent;
+    bool executed, agent_ended;
+    int agent_status, exec_error; /* errno of a failed exec */
+    int signal_fd, inotify_fd, out, err_out, exec_fd;
+    enum ending ending;
+    int64_t started_wall, deadline, stall_at, kill_at; /* monotonic but the first; 0: none */
+};
+
+static void on_child(void *context, pid_t pid, int status)
+{
+    struct keeper *keeper = context;
+    if (pid != keeper->agent)
+        return;
+    keeper->agent_ended = true;
+    keeper->agent_status = status;
+}
+
+/* ---- start ---- */
+
+static int prepare_signals(void)
+{
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    sigaddset(&wanted, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &wanted, NULL);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    return signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+_Noreturn static void fail_exec(int report, int error)
+{
+    if (write(report, &error, sizeof error) < 0)
+        _exit(EXIT_CODE_EXEC);
+    _exit(EXIT_CODE_EXEC);
+}
+
+/* In the child: waits for the word that `started` is on the disk, then becomes the agent. */
+_Noreturn static void become_agent(const struct keeper *keeper, pid_t parent, int go,
+                                   const int output[2], int report)
+{
+    char word;
+    ssize_t n;
+    setsid();
+    while ((n = read(go, &word, 1)) < 0 && errno == EINTR)
+        continue;
+    if (n != 1)
+        _exit(EXIT_CODE_EXEC);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(EXIT_CODE_EXEC); /* it died before the line above */
+    int in = open("prompt", O_RDONLY | O_CLOEXEC);
+    if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(output[0], STDOUT_FILENO) < 0 ||
+        dup2(output[1], STDERR_FILENO) < 0 || chdir(keeper->launch.cwd) < 0)
+        fail_exec(report, errno);
+    sigset_t none;
+    sigemptyset(&none);
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (char **variable = keeper->launch.env; *variable; variable++) {
+        if (strncmp(*variable, "PATH=", 5) == 0)
+            putenv(*variable); /* execvpe looks in ours */
+    }
+    execvpe(keeper->launch.argv[0], keeper->launch.argv, keeper->launch.env);
+    fail_exec(report, errno);
+}
+
+static int write_agent_pid(pid_t agent)
+{
+    char boot[37], text[256];
+    process_boot_id(boot);
+    int size =
+        snprintf(text, sizeof text,
+                 "{\"pid\":%d,\"start_ticks\":%llu,\"boot_id\":\"%s\",\"keeper_pid\":%d}\n",
+                 (int)agent, (unsigned long long)process_start_ticks(agent), boot, (int)getpid());
+    return file_write_durable("agent.pid", text, (size_t)size, 0600);
+}
+
+/* Forks the agent's child and leaves it waiting. The word is sent through the descriptor returned;
+ * -1 with errno. */
+static int fork_agent(struct keeper *keeper)
+{
+    int go[2], out[2], err[2], report[2];
+    if (pipe2(go, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
+        pipe2(report, O_CLOEXEC) < 0)
+        return -1; /* the process ends: nothing to close */
+    pid_t self = getpid();
+    keeper->agent = fork();
+    if (keeper->agent < 0)
+        return -1;
+    if (keeper->agent == 0) {
+        close(go[1]);
+        become_agent(keeper, self, go[0], (int[]){out[1], err[1]}, report[1]);
+    }
+    close(go[0]);
+    close(out[1]);
+    close(err[1]);
+    close(report[1]);
+    keeper->out = out[0];
+    keeper->err_out = err[0];
+    keeper->exec_fd = report[0];
+    fcntl(keeper->out, F_SETFL, O_NONBLOCK);
+    fcntl(keeper->err_out, F_SETFL, O_NONBLOCK);
+    return go[1];
+}
+
+/* Order: agent.pid on the disk, `started` on the disk, exec. `cancelled` that came between the
+ * first look at it and `started` is seen by the second look: then nothing is ever executed. */
+static int start_agent(struct keeper *keeper)
+{
+    int go = fork_agent(keeper);
+    if (go < 0 || write_agent_pid(keeper->agent) < 0 ||
+        file_create_exclusive("started", "", 0, 0600) < 0) {
+        log_error("start", "cannot start: %s", strerror(errno));
+        return -1;
+    }
+    int64_t now = clock_mono_ms();
+    keeper->started_wall = clock_wall_ms();
+    keeper->deadline = keeper->launch.timeout_ms > 0 ? now + keeper->launch.timeout_ms : 0;
+    keeper->stall_at = keeper->launch.stall_ms > 0 ? now + keeper->launch.stall_ms : 0;
+    if (file_exists("cancelled"))
+        keeper->ending = BY_STOP;
+    else if (write(go, "g", 1) != 1)
+        log_error("start", "the agent's child is gone: %s", strerror(errno));
+    else
+        keeper->executed = true;
+    close(go);
+    return 0;
+}
+
+/* ---- running ---- */
+
+static void begin_end(struct keeper *keeper, enum ending ending)
+{
+    if (keeper->ending != RUNNING)
+        return;
+    static const char *const words[] = {"", "asked to stop", "timeout", "no output for too long"};
+    log_info("end", "ending the agent: %s", words[ending]);
+    keeper->ending = ending;
+    keeper->kill_at = clock_mono_ms() + keeper->launch.grace_ms;
+    keeper->deadline = keeper->stall_at = 0;
+    keeper_signal_descendants(SIGTERM);
+}
+
+static void take_signals(struct keeper *keeper)
+{
+    struct signalfd_siginfo info;
+    while (read(keeper->signal_fd, &info, sizeof info) == sizeof info) {
+        if (info.ssi_signo == SIGTERM)
+            begin_end(keeper, BY_STOP);
+    }
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+        on_child(keeper, pid, status);
+}
+
+/* True while there may be more. */
+static bool take_output(struct keeper *keeper, int *fd, struct keeper_log *log)
+{
+    char chunk[65536];
+    ssize_t n = read(*fd, chunk, sizeof chunk);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return errno == EINTR;
+    if (n <= 0) {
+        close(*fd);
+        *fd = -1;
+        return false;
+    }
+    keeper_log_write(log, chunk, (size_t)n);
+    int64_t wait = fd == &keeper->out ? keeper_watch_feed(&keeper->watch, chunk, (size_t)n) : 0;
+    if (keeper->stall_at) {
+        int64_t at = clock_mono_ms() + keeper->launch.stall_ms + wait;
+        keeper->stall_at = wait || at > keeper->stall_at ? at : keeper->stall_at;
+    }
+    return true;
+}
+
+static void take_inotify(struct keeper *keeper)
+{
+    char events[4096];
+    while (read(keeper->inotify_fd, events, sizeof events) > 0)
+        continue;
+    char *text = file_read("stop", 64, NULL);
+    if (!text)
+        return;
+    /* It may name a shorter grace: our container ends soon. */
+    int64_t grace = strtoll(text, NULL, 10);
+    free(text);
+    if (grace > 0 && grace < keeper->launch.grace_ms)
+        keeper->launch.grace_ms = grace;
+    begin_end(keeper, BY_STOP);
+}
+
+static int next_wait(const struct keeper *keeper)
+{
+    const int64_t times[] = {keeper->deadline, keeper->stall_at, keeper->kill_at};
+    int64_t first = 0;
+    for (int i = 0; i < 3; i++) {
+        if (times[i] && (!first || times[i] < first))
+            first = times[i];
+    }
+    int64_t left = first - clock_mono_ms();
+    return !first ? -1 : left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+}
+
+static void check_times(struct keeper *keeper)
+{
+    int64_t now = clock_mono_ms();
+    if (keeper->deadline && now >= keeper->deadline)
+        begin_end(keeper, BY_TIMEOUT);
+    else if (keeper->stall_at && now >= keeper->stall_at)
+        begin_end(keeper, BY_STALL);
+}
+
+/* An agent that ended by itself is done; one that we end is waited for with all that it started,
+ * until the grace is over. */
+static bool done(const struct keeper *keeper)
+{
+    if (!keeper->kill_at)
+        return keeper->agent_ended;
+    return clock_mono_ms() >= keeper->kill_at ||
+           (keeper->agent_ended && keeper_signal_descendants(0) == 0);
+}
+
+static void keep(struct keeper *keeper)
+{
+    while (!done(keeper)) {
+        struct pollfd fds[] = {{keeper->signal_fd, POLLIN, 0},
+                               {keeper->inotify_fd, POLLIN, 0},
+                               {keeper->out, POLLIN, 0},
+                               {keeper->err_out, POLLIN, 0}};
+        poll(fds, 4, next_wait(keeper));
+        if (fds[2].revents)
+            take_output(keeper, &keeper->out, &keeper->log);
+        if (fds[3].revents)
+            take_output(keeper, &keeper->err_out, &keeper->err);
+        if (fds[1].revents)
+            take_inotify(keeper);
+        if (fds[0].revents)
+            take_signals(keeper);
+        check_times(keeper);
+    }
+}
+
+/* ---- end ---- */
+
+static int exit_code(const struct keeper *keeper, int *signal_number)
+{
+    *signal_number = WIFSIGNALED(keeper->agent_status) ? WTERMSIG(keeper->agent_status) : 0;
+    if (keeper->ending == BY_TIMEOUT || keeper->ending == BY_STALL)
+        return EXIT_CODE_TIMEOUT;
+    return *signal_number ? 128 + *signal_number : WEXITSTATUS(keeper->agent_status);
+}
+
+static int write_status(const struct keeper *keeper, bool swept)
+{
+    int number, code = exit_code(keeper, &number);
+    json_t *status = json_pack("{si ss sb sb sb sb sI sI sb}", "exit_code", code, "error",
+                               keeper->exec_error ? strerror(keeper->exec_error) : "", "timed_out",
+                               keeper->ending == BY_TIMEOUT, "stalled", keeper->ending == BY_STALL,
+                               "cancelled", keeper->ending == BY_STOP, "executed", keeper->executed,
+                               "started_ms", (json_int_t)keeper->started_wall, "ended_ms",
+                               (json_int_t)clock_wall_ms(), "swept", swept);
+    json_object_set_new(status, "signal", number ? json_integer(number) : json_null());
+    char *text = json_dumps(status, JSON_COMPACT);
+    int result = file_write_durable("status", text, strlen(text), 0600);
+    if (result < 0)
+        log_error("status", "cannot write status: %s", strerror(errno));
+    free(text);
+    json_decref(status);
+    return result;
+}
+
+static int finish(struct keeper *keeper)
+{
+    bool swept = keeper_sweep(SWEEP_MS, on_child, keeper);
+    while (keeper->out >= 0 && take_output(keeper, &keeper->out, &keeper->log))
+        continue;
+    while (keeper->err_out >= 0 && take_output(keeper, &keeper->err_out, &keeper->err))
+        continue;
+    int error;
+    if (read(keeper->exec_fd, &error, sizeof error) == sizeof error)
+        keeper->exec_error = error;
+    keeper_log_close(&keeper->log);
+    keeper_log_close(&keeper->err);
+    /* Without a status the run is lost and done anew, so a full disk is waited for a while. */
+    for (int tries = 0; tries < 60; tries++) {
+        if (write_status(keeper, swept) == 0)
+            return 0;
+        sleep(1);
+    }
+    return 1;
+}
+
+static bool may_start(void)
+{
+    return !file_exists("cancelled") && !file_exists("started") && !file_exists("status");
+}
+
+int keeper_run(int notify_fd)
+{
+    struct keeper keeper = {.out = -1, .err_out = -1, .exec_fd = -1};
+    char holder[64];
+    keeper.signal_fd = prepare_signals();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    snprintf(holder, sizeof holder, "%d", (int)getpid());
+    if (lock_take("lock", holder) < 0)
+        return errno == EWOULDBLOCK ? 0 : 1;
+    if (!may_start())
+        return 0;
+    if (keeper_read_launch(&keeper.launch) < 0 ||
+        keeper_log_open(&keeper.log, "log", keeper.launch.log_max_bytes) < 0 ||
+        keeper_log_open(&keeper.err, "err", keeper.launch.log_max_bytes) < 0)
+        return 1;
+    keeper.inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    inotify_add_watch(keeper.inotify_fd, ".", IN_CREATE | IN_MOVED_TO);
+    if (start_agent(&keeper) < 0)
+        return 1; /* nothing was executed: the child sees its pipe end */
+    if (notify_fd >= 0) {
+        if (write(notify_fd, "s", 1) < 0)
+            log_warn("start", "nobody waits for the start");
+        close(notify_fd);
+    }
+    if (keeper.ending == RUNNING) {
+        take_inotify(&keeper); /* a stop that came before the watch */
+        keep(&keeper);
+    }
+    return finish(&keeper);
+}
+
+/* ---- launch.json ---- */
+
+static char **read_list(const json_t *root, const char *name)
+{
+    const json_t *list = json_object_get(root, name);
+    size_t count = json_array_size(list);
+    char **out = xcalloc(count + 1, sizeof *out);
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        out[i] = xstrdup(text ? text : "");
+    }
+    return out;
+}
+
+int keeper_read_launch(struct keeper_launch *launch)
+{
+    size_t size;
+    char *text = file_read("launch.json", LAUNCH_MAX_BYTES, &size);
+    json_t *root = text ? json_loadb(text, size, 0, NULL) : NULL;
+    free(text);
+    const char *cwd = json_string_value(json_object_get(root, "cwd"));
+    if (!root || !cwd || json_array_size(json_object_get(root, "argv")) == 0) {
+        log_error("launch", "launch.json cannot be read, or has no argv or cwd");
+        json_decref(root);
+        return -1;
+    }
+    launch->argv = read_list(root, "argv");
+    launch->env = read_list(root, "env");
+    launch->cwd = xstrdup(cwd);
+    launch->timeout_ms = json_integer_value(json_object_get(root, "timeout_ms"));
+    launch->grace_ms = json_integer_value(json_object_get(root, "grace_ms"));
+    launch->stall_ms = json_integer_value(json_object_get(root, "stall_ms"));
+    launch->log_max_bytes = json_integer_value(json_object_get(root, "log_max_bytes"));
+    json_decref(root);
+    return 0;
+}

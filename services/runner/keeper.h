@@ -1,0 +1,63 @@
+/* The keeper: the parent of one agent process, and nothing else.
+ *
+ * It outlives every service. It holds the run directory's lock for life (that, not a pid, says
+ * whether it lives), starts the agent at most once, enforces its limits, sweeps what it leaves
+ * behind and writes `status`. docs/architecture.md has the directory's table. */
+#ifndef ORCH_KEEPER_H
+#define ORCH_KEEPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* launch.json, times in milliseconds; 0 means no limit. Owned by the keeper for its life. */
+struct keeper_launch {
+    char **argv, **env; /* NULL-terminated */
+    char *cwd;
+    int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
+};
+
+/* Reads launch.json of the current directory. 0, or -1 with the reason logged. */
+int keeper_read_launch(struct keeper_launch *launch);
+
+/* Keeps the run whose directory is the current one, to its end. notify_fd: gets one byte once the
+ * agent is about to be executed and is closed then; -1: none. Returns the process's exit code:
+ * 0 also where another keeper lives, the run was cancelled, or it had been started before. */
+int keeper_run(int notify_fd);
+
+/* ---- keeper_log.c: what the agent says ---- */
+
+/* One output file, rotated once to <name>.1 at a line's start; a line longer than max is cut. */
+struct keeper_log {
+    const char *name;
+    int fd;
+    int64_t max, size;
+    bool in_line, cutting;
+    int64_t line_size;
+};
+
+int keeper_log_open(struct keeper_log *log, const char *name, int64_t max);
+void keeper_log_write(struct keeper_log *log, const char *data, size_t size);
+/* Ends an unfinished line and brings it to the disk. */
+void keeper_log_close(struct keeper_log *log);
+
+/* Watches the agent's lines for its announced waits: feed it all output; returns the milliseconds
+ * of the longest wait announced in this piece, else 0. */
+struct keeper_watch {
+    char *line;
+    size_t size;
+};
+int64_t keeper_watch_feed(struct keeper_watch *watch, const char *data, size_t size);
+
+/* ---- keeper_sweep.c: what the agent leaves ---- */
+
+/* Sends signal to every descendant of this process; returns how many there are. */
+int keeper_signal_descendants(int signal);
+
+/* SIGKILLs and reaps descendants until two sweeps in a row find none, at most max_ms long (a
+ * process in uninterruptible sleep does not die). on_child gets each reaped child. True: none left.
+ */
+bool keeper_sweep(int64_t max_ms, void (*on_child)(void *context, pid_t pid, int status),
+                  void *context);
+
+#endif

@@ -1,0 +1,19 @@
+/* Processes that a lost run left: found by the agent's session and group, by the run's id in their
+ * environment, and by a working directory inside the workspace. */
+#ifndef ORCH_LOCAL_LEFTOVERS_H
+#define ORCH_LOCAL_LEFTOVERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct leftover_agent {
+    bool known; /* of this boot */
+    int pid;
+    uint64_t start_ticks;
+};
+
+/* Ends them (SIGKILL) and waits until two looks find none. run and workspace may be NULL: not
+ * looked for. */
+void leftovers_end(const struct leftover_agent *agent, const char *run, const char *workspace);
+
+#endif

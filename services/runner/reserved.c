@@ -1,0 +1,353 @@
+/* The job kinds without an agent: merge-gate, merge, finalizer, cleanup. Each may be taken again
+ * from its beginning after any kill: what it had done is found outside. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/crash.h"
+#include "lib/file.h"
+#include "services/runner/frontmatter.h"
+#include "services/runner/gates.h"
+#include "services/runner/runner.h"
+#include "services/runner/verdicts.h"
+
+static const struct git_identity bot = {"orchestrator", "orchestrator@orchestrator.invalid"};
+
+/* ---- merge-gate ---- */
+
+/* In force, the gate rebases and tests again, which this runner does not: what is behind is then
+ * left undecided, never merged untested. */
+static void require_fresh_base(struct run *run)
+{
+    const struct config *config = run->runner->config;
+    const char *verdict = message_text(run->gate, "verdict", "");
+    const char *base = message_text(run->detail, "base", NULL);
+    struct git_call call = repository_call(&run->repository);
+    if (strcmp(verdict, "pass") != 0 || !base || !run->head ||
+        !config_feature_applies(config->merge_gate_enabled, config->merge_gate_repos, run->project))
+        return;
+    if (git_is_ancestor(&call, base, run->head) != 1)
+        gate_set(run, "check_branch_mergeable", "unknown",
+                 "gate-unknown: behind the default branch, and no rebase with re-test here", NULL);
+}
+
+static enum step merge_gate(struct run *run, char **fault)
+{
+    if (run_open(run, fault) < 0)
+        return STEP_FAILED;
+    repository_lock(&run->repository);
+    enum step step = STEP_AGAIN;
+    if (repository_fetch(&run->repository, fault) == 0)
+        step = gate_branch_mergeable(run, fault);
+    if (step == STEP_OK)
+        require_fresh_base(run);
+    repository_unlock(&run->repository);
+    return step;
+}
+
+/* ---- merge ---- */
+
+/* The pull request to merge: the one recorded on the task, else the open one of the branch. */
+static int find_pull(struct run *run, int64_t *number, char **fault)
+{
+    *number = message_integer(json_object_get(run->spec, "pull_request"), "number", 0);
+    if (*number > 0)
+        return 1;
+    int found =
+        forge_pull_find(run->forge, run->branch, run->project->default_branch, &run->pull, fault);
+    *number = run->pull.number;
+    return found;
+}
+
+static enum step take_merge(struct run *run, enum merge_outcome outcome,
+                            struct merge_report *report, char **fault)
+{
+    static const char gate[] = "check_branch_mergeable";
+    json_t *finding = report->fault ? json_string(report->fault) : NULL;
+    enum step step = STEP_OK;
+    if (outcome == MERGE_DONE) {
+        json_object_set_new(run->detail, "merge_commit", json_string(report->commit));
+        json_object_set_new(run->detail, "already", json_boolean(report->already));
+    } else if (outcome == MERGE_CONFLICT) {
+        gate_set(run, gate, "fail", "conflict: does not merge cleanly",
+                 finding ? json_pack("[O]", finding) : NULL);
+    } else if (outcome == MERGE_MOVED) {
+        gate_set(run, gate, "fail", "gate-failed: the branch moved after it was judged",
+                 finding ? json_pack("[O]", finding) : NULL);
+    } else {
+        *fault = xstrdup(report->fault ? report->fault : "the merge failed");
+        run->fault_class = outcome == MERGE_CLOSED ? "permanent" : NULL;
+        step = outcome == MERGE_CLOSED ? STEP_FAILED : STEP_AGAIN;
+    }
+    json_decref(finding);
+    free(report->commit);
+    free(report->fault);
+    return step;
+}
+
+static enum step merge(struct run *run, char **fault)
+{
+    struct merge_report report = {0};
+    const char *pinned = message_text(run->spec, "head", NULL);
+    int64_t number;
+    if (run_open(run, fault) < 0)
+        return STEP_FAILED;
+    int found = find_pull(run, &number, fault);
+    if (found < 0)
+        return STEP_AGAIN;
+    if (!found || !git_is_object_name(pinned)) {
+        run->fault_class = "permanent";
+        *fault = xstrdup(found ? "no judged commit is given: nothing is merged"
+                               : "the task has no pull request");
+        return STEP_FAILED;
+    }
+    free(run->head);
+    run->head = xstrdup(pinned);
+    struct merge_request request = {
+        .number = number, .style = run->project->merge_style, .pinned = pinned, .identity = bot};
+    crash_point(CRASH_MERGE_BEFORE);
+    enum merge_outcome outcome = forge_merge(run->forge, &request, &report);
+    crash_point(CRASH_MERGE_AFTER);
+    enum step step = take_merge(run, outcome, &report, fault);
+    char *ignored = NULL;
+    forge_pull_free(&run->pull);
+    if (step == STEP_OK && forge_pull_get(run->forge, number, &run->pull, &ignored) < 0)
+        free(ignored);
+    return step;
+}
+
+/* ---- finalizer ---- */
+
+static char *deploy_log(const struct run *run, const char *merge_commit)
+{
+    char now[CLOCK_TEXT_SIZE];
+    clock_text(clock_wall_ms(), now);
+    return xformat("---\nwork_item: %s\nstage: deploy\nauthor_agent: deployer\nstatus: done\n"
+                   "created_at: %s\ndeploy_status: SUCCESS\nmerge_commit: %s\n---\n\n# Deploy of "
+                   "%s\n\nDelivered by its merge as %s: the project has no deploy hook, so no "
+                   "deploy job ran.\n",
+                   run->key, now, merge_commit, run->key, merge_commit);
+}
+
+/* Writes 14 and judges what is read back. */
+static enum step write_deploy_log(struct run *run, const char *merge_commit, char **fault)
+{
+    const char *home = run->runner->config->home;
+    char *folder = xformat("%s/artefacts/%lld", home, (long long)run->task);
+    char *path = xformat("%s/14-deploy-log.md", folder), *text = deploy_log(run, merge_commit);
+    size_t size = 0;
+    char *back = NULL;
+    enum step step = STEP_AGAIN;
+    if (file_make_dirs(folder, 0755) == 0 &&
+        file_write_durable(path, text, strlen(text), 0644) == 0)
+        back = file_read(path, FRONTMATTER_FILE_MAX, &size);
+    if (back) {
+        struct verdict verdict;
+        verdict_status("14-deploy-log.md", "deploy_status", back, size, &verdict);
+        gate_set(run, "check_deploy_status", verdict.pass ? "pass" : "fail", verdict.reason,
+                 verdict.pass ? NULL : json_pack("[s]", verdict.reason));
+        json_object_set_new(run->detail, "deploy_log",
+                            json_sprintf("artefacts/%lld/14-deploy-log.md", (long long)run->task));
+        step = STEP_OK;
+    } else {
+        *fault = xformat("%s: %s", path, strerror(errno));
+    }
+    free(back);
+    free(text);
+    free(path);
+    free(folder);
+    return step;
+}
+
+static enum step finalizer(struct run *run, char **fault)
+{
+    int64_t number = message_integer(json_object_get(run->spec, "pull_request"), "number", 0);
+    if (run_open(run, fault) < 0)
+        return STEP_FAILED;
+    forge_pull_free(&run->pull);
+    int found = number > 0 ? forge_pull_get(run->forge, number, &run->pull, fault) : 0;
+    if (found < 0)
+        return STEP_AGAIN;
+    free(run->head);
+    run->head = run->pull.head_sha ? xstrdup(run->pull.head_sha) : NULL;
+    if (*run->project->deploy_hook) {
+        gate_set(run, "check_deploy_status", "unknown",
+                 "gate-unknown: the project has a deploy hook, and no deploy job ran", NULL);
+        return STEP_OK;
+    }
+    if (!found || !run->pull.merged || !run->pull.merge_commit) {
+        gate_set(run, "check_deploy_status", "fail", "gate-failed: the pull request is not merged",
+                 NULL);
+        return STEP_OK;
+    }
+    return write_deploy_log(run, run->pull.merge_commit, fault);
+}
+
+/* ---- cleanup ---- */
+
+/* Other runs of the task end first. */
+static void end_other_runs(struct run *run)
+{
+    struct runner *runner = run->runner;
+    pthread_mutex_lock(&runner->mutex);
+    for (bool waiting = true; waiting && !atomic_load(&runner->quitting);) {
+        waiting = false;
+        for (struct run *other = runner->runs; other; other = other->next) {
+            if (other == run || other->task != run->task)
+                continue;
+            uint64_t one = 1;
+            atomic_store(&other->stopping, true);
+            waiting = write(other->called_fd, &one, sizeof one) == sizeof one || waiting;
+        }
+        if (waiting)
+            pthread_cond_wait(&runner->ended, &runner->mutex);
+    }
+    pthread_mutex_unlock(&runner->mutex);
+}
+
+/* What the workspace holds and, where the remote's branch has other commits, those too. */
+static int save_all(struct run *run, const char *remote_head, char **fault)
+{
+    struct git_call call = repository_call(&run->repository);
+    char *ref = NULL, *saved = NULL;
+    int result = 0;
+    if (workspace_exists(&run->workspace)) {
+        char *broken = NULL;
+        /* One that is no repository any more holds nothing that git could save. */
+        if (workspace_secure(&run->workspace, &broken) == 0)
+            result = workspace_save(&run->workspace, run->task, run->id, &ref, fault);
+        else
+            log_warn("cleanup", "%s", broken);
+        free(broken);
+    }
+    if (!ref)
+        ref = xformat("refs/orchestrator/preserved/%lld/%s", (long long)run->task, run->id);
+    saved = repository_ref(&run->repository, "%s", ref);
+    if (result == 0 && remote_head && (!saved || git_is_ancestor(&call, remote_head, saved) != 1)) {
+        char *beside = saved ? xformat("%s-remote", ref) : xstrdup(ref);
+        result = git_run(&call, NULL, fault, "update-ref", beside, remote_head, NULL) == 0 ? 0 : -1;
+        free(beside);
+    }
+    if (saved || remote_head)
+        json_object_set_new(run->detail, "preserved", json_string(ref));
+    free(saved);
+    free(ref);
+    return result;
+}
+
+/* Where the forge takes them; else they are safe here. */
+static void push_saved(struct run *run)
+{
+    struct git_call call = repository_call(&run->repository);
+    char *fault = NULL, *spec = xformat("refs/orchestrator/preserved/%lld/*:refs/orchestrator/"
+                                        "preserved/%lld/*",
+                                        (long long)run->task, (long long)run->task);
+    if (git_run(&call, NULL, &fault, "push", "--quiet", "--no-verify", run->repository.remote, spec,
+                NULL) != 0)
+        log_warn("cleanup", "preserved refs of %s stay here only: %s", run->key,
+                 fault ? fault : "?");
+    free(fault);
+    free(spec);
+}
+
+static int close_pull(struct run *run, char **fault)
+{
+    int64_t number;
+    int found = find_pull(run, &number, fault);
+    return found > 0 ? forge_pull_close(run->forge, number, fault) : found;
+}
+
+static int remove_workspace(struct run *run, char **fault)
+{
+    char *beside = xformat("%s.new", run->workspace.dir);
+    int result =
+        file_remove_tree(run->workspace.dir) == 0 && file_remove_tree(beside) == 0 ? 0 : -1;
+    if (result < 0)
+        *fault = xformat("%s: %s", run->workspace.dir, strerror(errno));
+    free(beside);
+    return result;
+}
+
+/* Order: save, close the pull request, delete the branch, remove the workspace. */
+static enum step clean_up_locked(struct run *run, char **fault)
+{
+    struct git_call call = repository_call(&run->repository);
+    char *there = NULL, *ref = xformat("refs/heads/%s", run->branch);
+    enum step step = STEP_AGAIN;
+    if (repository_fetch(&run->repository, fault) < 0)
+        goto done;
+    there = repository_ref(&run->repository, "refs/remotes/origin/%s", run->branch);
+    if (save_all(run, there, fault) < 0)
+        goto done;
+    push_saved(run);
+    if (close_pull(run, fault) < 0)
+        goto done;
+    if (there && repository_delete_branch(&run->repository, run->branch, there, fault) != PUSH_DONE)
+        goto done;
+    git_run(&call, NULL, NULL, "update-ref", "-d", ref, NULL);
+    if (remove_workspace(run, fault) == 0)
+        step = STEP_OK;
+
+done:
+    free(there);
+    free(ref);
+    return step;
+}
+
+static enum step cleanup(struct run *run, char **fault)
+{
+    if (run_open(run, fault) < 0)
+        return STEP_FAILED;
+    if (strcmp(run->branch, run->project->default_branch) == 0) {
+        run->fault_class = "permanent";
+        *fault = xstrdup("the task's branch is the default branch: nothing is deleted");
+        return STEP_FAILED;
+    }
+    end_other_runs(run);
+    if (run_stopped(run))
+        return STEP_STOPPED;
+    run->executor->end_leftovers(run->dir, NULL, run->workspace.dir);
+    repository_lock(&run->repository);
+    enum step step = clean_up_locked(run, fault);
+    repository_unlock(&run->repository);
+    return step;
+}
+
+/* ---- all ---- */
+
+static const struct {
+    const char *kind, *doing;
+    enum step (*work)(struct run *run, char **fault);
+} table[] = {{"merge-gate", "judging whether a branch merges", merge_gate},
+             {"merge", "merging", merge},
+             {"finalizer", "finishing a deploy", finalizer},
+             {"cleanup", "cleaning up after a stopped task", cleanup}};
+
+void reserved_run(struct run *run)
+{
+    char *fault = NULL, *reason = NULL;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (strcmp(table[i].kind, run->job_kind) != 0)
+            continue;
+        enum step step = run_repeat(run, table[i].doing, table[i].work, &fault);
+        if (step == STEP_OK) {
+            run_finish(run, "succeeded", "none", "ok: done");
+        } else if (step == STEP_FAILED) {
+            reason = xformat("%s: %s", run->fault_class ? run->fault_class : "operator",
+                             fault ? fault : "failed");
+            run_finish(run, "failed", run->fault_class ? run->fault_class : "operator", reason);
+        } else if (atomic_load(&run->stopping)) {
+            run_finish(run, "cancelled", "none", "stopped: stopped by a person");
+        } /* else we quit: the next runner does it again */
+        free(fault);
+        free(reason);
+        return;
+    }
+    reason = xformat("permanent: no job kind %s", run->job_kind);
+    run_finish(run, "failed", "permanent", reason);
+    free(reason);
+}

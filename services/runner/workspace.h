@@ -1,0 +1,71 @@
+/* A task's workspace: a clone of its own at home/workspaces/<key>~<task id>, kept until the task
+ * ends. The agent writes it, its git metadata included, so before any git of ours runs there the
+ * metadata that makes git run something is put back (workspace_secure). No remote is configured:
+ * an agent cannot push. */
+#ifndef ORCH_WORKSPACE_H
+#define ORCH_WORKSPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <jansson.h>
+#include "services/runner/repository.h"
+
+struct workspace {
+    const struct repository *repository;
+    char *dir, *git_dir;
+    const char *branch; /* borrowed */
+};
+
+/* Paths only. Copies dir. */
+void workspace_open(struct workspace *workspace, const struct repository *repository,
+                    const char *home, const char *key, int64_t task, const char *branch);
+void workspace_close(struct workspace *workspace);
+bool workspace_exists(const struct workspace *workspace);
+
+enum workspace_fault {
+    WORKSPACE_OK,
+    WORKSPACE_WORLD,   /* try again: the remote or the disk */
+    WORKSPACE_BROKEN,  /* the workspace cannot be used as it is */
+    WORKSPACE_MISSING, /* the remote has no default branch */
+};
+
+/* Ready for an agent: there, on its branch, nothing half done, origin/<base> fresh, and what others
+ * pushed to the branch taken in where that is a fast-forward. Under the repository's lock. *head
+ * (caller frees): where the branch stands. */
+enum workspace_fault workspace_prepare(struct workspace *workspace, char **head, char **fault);
+
+/* Before any git in it, when no process of the task lives: configuration, hooks and attributes as
+ * we made them, no stale lock. -1 and *fault where .git is no repository any more. */
+int workspace_secure(struct workspace *workspace, char **fault);
+
+struct workspace_state {
+    char *head, *branch; /* branch NULL: detached */
+    bool dirty;
+    bool half_done; /* a rebase, merge, cherry-pick or revert is under way */
+};
+int workspace_look(struct workspace *workspace, struct workspace_state *state, char **fault);
+void workspace_state_free(struct workspace_state *state);
+
+/* Aborts whatever is half done. */
+void workspace_abort(struct workspace *workspace);
+
+/* Commits everything that is not committed, with the trailer `Orch-Run: <run>`; a branch whose head
+ * carries it already is left. *head (caller frees) is the branch afterwards. */
+int workspace_commit(struct workspace *workspace, const struct git_identity *identity,
+                     const char *subject, const char *run, char **head, char **fault);
+
+/* Under the repository's lock: the branch to refs/heads/<branch> of the own repository. */
+int workspace_collect(struct workspace *workspace, char **fault);
+
+/* Under the repository's lock: the head and what is not committed go to
+ * refs/orchestrator/preserved/<task>/<run>; the workspace stays as it is. *ref: caller frees. */
+int workspace_save(struct workspace *workspace, int64_t task, const char *run, char **ref,
+                   char **fault);
+
+/* Removes docs/work-items/<key>/<name> from the working tree, following no link. Absent is done. */
+int workspace_remove_artefact(struct workspace *workspace, const char *key, const char *name);
+
+/* Names of the files under docs/work-items/<key>/, sorted; caller decrefs. */
+json_t *workspace_artefacts(struct workspace *workspace, const char *key);
+
+#endif

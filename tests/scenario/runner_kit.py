@@ -1,0 +1,168 @@
+"""What the runner's scenario tests share: a home, a forge, a fake scheduler, the runner, scripts that
+play the agent. Everything lives in a throw-away directory and is ended by pid."""
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+BIN = Path(os.environ.get("ORCH_TEST_BIN", "build/bin")).resolve()
+GIT_ENV = {
+    **os.environ,
+    "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "person", "GIT_AUTHOR_EMAIL": "person@example.org",
+    "GIT_COMMITTER_NAME": "person", "GIT_COMMITTER_EMAIL": "person@example.org",
+}
+
+
+def git(*arguments, cwd=None, check=True):
+    done = subprocess.run(["git", *map(str, arguments)], cwd=cwd, env=GIT_ENV, text=True,
+                          capture_output=True)
+    if check and done.returncode:
+        raise AssertionError(f"git {arguments}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def wait_for(what, seconds=20, every=0.01):
+    """Until what() is truthy; returns it. A test that hangs fails here and says so."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = what()
+        if value:
+            return value
+        time.sleep(every)
+    raise AssertionError("waited in vain")
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+def processes_with(text):
+    """Pids of living processes whose environment holds this text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if text.encode() in (entry / "environ").read_bytes() and alive(entry.name):
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+    return found
+
+
+class World:
+    """One installation. agent: the text of a shell script that plays every role."""
+
+    def __init__(self, agent, project=None, config=""):
+        self.root = Path(tempfile.mkdtemp(prefix="run-", dir="/tmp"))
+        self.home, self.run_dir = self.root / "home", self.root / "r"
+        self.crash = self.root / "crash"
+        for folder in (self.home / "forge", self.run_dir, self.crash):
+            folder.mkdir(parents=True)
+        self.run_dir.chmod(0o700)
+        self.starts = self.root / "starts"  # a line per start of an agent
+        self.agent = self.root / "agent"
+        self.agent.write_text("#!/bin/bash\necho \"$ORCH_RUN $$\" >> " + str(self.starts) + "\n" +
+                              agent)
+        self.agent.chmod(0o755)
+        entry = {"key": "SHOP", "tracker": "local", "forge": "local", "agent": "command",
+                 "agent_command": [str(self.agent)], "repo": "shop", "ci": "none"}
+        entry.update(project or {})
+        self.config = self.root / "orchestrator.yaml"
+        self.config.write_text(f"home: {self.home}\nrun_dir: {self.run_dir}\n"
+                               f"projects: {json.dumps([entry])}\n" + config)
+        self.forge = self.home / "forge" / "shop.git"
+        self.scheduler = self.runner = None
+        self.messages = []
+        self.make_forge()
+
+    def make_forge(self):
+        git("init", "-q", "--bare", "-b", "main", self.forge)
+        seed = self.root / "seed"
+        git("init", "-q", "-b", "main", seed)
+        (seed / "README").write_text("shop\n")
+        git("add", "-A", cwd=seed)
+        git("commit", "-q", "-m", "first", cwd=seed)
+        git("push", "-q", self.forge, "main", cwd=seed)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in (self.runner, self.scheduler):
+            if process and process.poll() is None:
+                process.kill()
+                process.wait()
+        for pid in processes_with(str(self.root)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def start_scheduler(self):
+        self.scheduler = subprocess.Popen([BIN / "fake-scheduler", self.run_dir], text=True,
+                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        threading.Thread(target=self._read, args=(self.scheduler,), daemon=True).start()
+
+    def _read(self, scheduler):
+        for line in scheduler.stdout:
+            self.messages.append(json.loads(line))
+
+    def start_runner(self, **env):
+        log = open(self.root / "runner.log", "a")
+        self.runner = subprocess.Popen(
+            [BIN / "orch-runner", "-c", self.config], stderr=log,
+            env={**os.environ, "ORCH_CRASH_DIR": str(self.crash), **env})
+        log.close()
+
+    def kill_runner(self):
+        self.runner.kill()
+        self.runner.wait()
+
+    def tell(self, message):
+        text = message if isinstance(message, str) else json.dumps(message)
+        self.scheduler.stdin.write(text + "\n")
+        self.scheduler.stdin.flush()
+
+    def command(self, run, **fields):
+        return {"v": 1, "kind": "run_start", "id": "x", "run": run, "job": 1, "job_kind": "agent",
+                "task": 7, "key": "SHOP-1", "project": "SHOP", "entry": 3, "stage": "development",
+                "role": "developer", "attempt": 1, "branch": "feature/SHOP-1-a-thing",
+                "title": "A thing", "description": "Do it.", "comments": [], "findings": [],
+                "pull_request": None, "head": None, "resume_session": None,
+                "first_of_entry": True, "timeout_ms": 60000,
+                "deadline_ms": int(time.time() * 1000) + 60000, **fields}
+
+    def run(self, run, **fields):
+        """Commands a run and waits for its result."""
+        self.tell(self.command(run, **fields))
+        return self.result(run)
+
+    def results(self, run):
+        return [m for m in self.messages if m["kind"] == "run_result" and m["run"] == run]
+
+    def result(self, run, seconds=20):
+        return wait_for(lambda: self.results(run), seconds)[0]
+
+    def dir(self, run):
+        return self.home / "runs" / run
+
+    def log(self):
+        return (self.root / "runner.log").read_text()
+
+    def pulls(self):
+        folder = self.forge / "pull-requests"
+        return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+    def commits_of(self, run, branch="feature/SHOP-1-a-thing"):
+        out = git("log", "--format=%H %(trailers:key=Orch-Run,valueonly,separator=%x20)", branch,
+                  cwd=self.forge)
+        return [line for line in out.splitlines() if line.split()[1:] == [run]]
