@@ -1,0 +1,72 @@
+/* PURE: no I/O */
+/* What the webhooks missed: one issue of the tracker against what the database knows of its task.
+ */
+#ifndef ORCH_COMPARE_H
+#define ORCH_COMPARE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "protocol/vocabulary.h"
+
+enum compare_group {
+    COMPARE_GROUP_UNKNOWN, /* the status' own default group decides */
+    COMPARE_GROUP_OPEN,    /* backlog, unstarted, started */
+    COMPARE_GROUP_COMPLETED,
+    COMPARE_GROUP_CANCELLED,
+};
+/* "backlog" "unstarted" "started" "completed" "cancelled"; anything else, NULL too: unknown. */
+enum compare_group compare_group_by_name(const char *name);
+
+struct compare_issue {
+    const char *id; /* the tracker's own id */
+    const char *key;
+    enum status status; /* STATUS_COUNT: none of ours (Backlog, ...) */
+    enum compare_group group;
+    bool status_ours; /* we wrote it last: never a command */
+    int64_t updated_ms;
+    bool has_approved_comment; /* a person's, with the word, since the task was parked */
+};
+
+enum compare_parked {
+    COMPARE_PARKED_NONE,
+    COMPARE_PARKED_APPROVAL,
+    COMPARE_PARKED_CONFIRM,
+    COMPARE_PARKED_OTHER,
+};
+/* parked of `tasks`: "approval" "confirm", other text, NULL for none. */
+enum compare_parked compare_parked_by_name(const char *name);
+
+/* A task of the message `tasks`. */
+struct compare_task {
+    enum stage stage;
+    int64_t entry;
+    bool blocked;
+    enum compare_parked parked;
+    bool display_confirmed;
+    int live_jobs;           /* queued or running, of its entry */
+    bool done[STATUS_COUNT]; /* commands_done: acted on in this entry */
+};
+
+/* F_5 (what people did by hand) is named here and found in a later version. */
+enum compare_finding_kind {
+    FINDING_NONE,
+    FINDING_F_1,
+    FINDING_F_2,
+    FINDING_F_3,
+    FINDING_F_4,
+    FINDING_F_5
+};
+extern const char *const compare_finding_names[]; /* "" "F-1" ... */
+
+struct compare_finding {
+    enum compare_finding_kind kind;
+    int64_t entry;      /* of the task it was compared with; 0: there is none (message: null) */
+    enum status status; /* the command found; STATUS_COUNT: none (message: null) */
+};
+
+/* issue NULL: the tracker does not show it (a task without an issue can still lack its job). task
+ * NULL: there is none. Not both. Total; silent on a synchronised board. */
+void compare_issue_task(const struct compare_issue *issue, const struct compare_task *task,
+                        struct compare_finding *finding);
+
+#endif

@@ -1,0 +1,124 @@
+/* PURE: no I/O */
+#include "services/reconciler/facts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "protocol/message.h"
+
+static const char approval_word[] = ":approved:";
+
+/* A person's comment with the word, later than the call for it. */
+static bool is_approval(const json_t *comment, int64_t since_ms)
+{
+    const char *author = message_text(comment, "author", "");
+    return *author && !role_is_reserved(author) &&
+           message_integer(comment, "at_ms", 0) >= since_ms &&
+           strstr(message_text(comment, "body", ""), approval_word) != NULL;
+}
+
+struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms)
+{
+    struct compare_issue facts = {
+        .id = message_text(issue, "id", ""),
+        .key = message_text(issue, "key", ""),
+        .status = status_by_key(message_text(issue, "status_key", "")),
+        .group = compare_group_by_name(message_text(issue, "group", NULL)),
+        .status_ours = message_flag(issue, "status_ours", false) ||
+                       message_integer(issue, "status_ours", 0) != 0,
+        .updated_ms = message_integer(issue, "updated_ms", 0),
+    };
+    size_t index;
+    const json_t *comment;
+    json_array_foreach(json_object_get(issue, "comments"), index, comment)
+    {
+        if (parked_since_ms > 0 && is_approval(comment, parked_since_ms))
+            facts.has_approved_comment = true;
+    }
+    return facts;
+}
+
+/* Commands are named like their status, with dashes. What stands behind a prefix ("refused:...")
+ * was answered and is no act. */
+static enum status command_status(const char *name)
+{
+    char key[32];
+    if (snprintf(key, sizeof key, "%s", name) >= (int)sizeof key)
+        return STATUS_COUNT;
+    for (char *at = key; *at; at++) {
+        if (*at == '-')
+            *at = '_';
+    }
+    return status_by_key(key);
+}
+
+/* A flag, or a text that stands for one where it is there ("blocked" may be its reason). */
+static bool is_set(const json_t *row, const char *field)
+{
+    const json_t *value = json_object_get(row, field);
+    if (json_is_integer(value))
+        return json_integer_value(value) != 0;
+    if (json_is_string(value))
+        return json_string_length(value) > 0;
+    return json_is_true(value) || json_is_object(value);
+}
+
+bool facts_task(const json_t *row, struct compare_task *task)
+{
+    size_t index;
+    const json_t *name;
+    *task = (struct compare_task){
+        .stage = stage_by_name(message_text(row, "stage", "")),
+        .entry = message_integer(row, "entry", 0),
+        .blocked = is_set(row, "blocked"),
+        .parked = compare_parked_by_name(message_text(row, "parked", NULL)),
+        .display_confirmed = is_set(row, "display_confirmed"),
+        .live_jobs = (int)message_integer(row, "live_jobs", 0),
+    };
+    json_array_foreach(json_object_get(row, "commands_done"), index, name)
+    {
+        enum status status =
+            json_is_string(name) ? command_status(json_string_value(name)) : STATUS_COUNT;
+        if (status < STATUS_COUNT)
+            task->done[status] = true;
+    }
+    return task->stage < STAGE_COUNT;
+}
+
+static json_t *detail_of(const struct compare_finding *finding, const json_t *issue)
+{
+    if (finding->kind != FINDING_F_1 || !issue)
+        return json_object();
+    json_t *labels = json_object_get(issue, "labels");
+    return json_pack("{s:s,s:s,s:o,s:I}", "title", message_text(issue, "title", ""), "body",
+                     message_text(issue, "body", ""), "labels",
+                     json_is_array(labels) ? json_incref(labels) : json_array(), "updated_ms",
+                     message_integer(issue, "updated_ms", 0));
+}
+
+json_t *facts_finding(const struct compare_finding *finding, const char *project,
+                      const json_t *issue, const json_t *task)
+{
+    const char *id = issue ? message_text(issue, "id", "") : message_text(task, "issue", "");
+    const char *key = task ? message_text(task, "key", "") : message_text(issue, "key", "");
+    const char *status = finding->status < STATUS_COUNT ? status_table[finding->status].key : NULL;
+    json_t *entry = finding->entry ? json_integer(finding->entry) : json_null();
+    return message_new(MESSAGE_finding, NULL, "{s:s,s:s,s:s,s:s,s:o,s:s?,s:s?,s:o}", "finding",
+                       compare_finding_names[finding->kind], "project", project, "issue", id, "key",
+                       key, "entry", entry, "status", status, "actor",
+                       issue ? message_text(issue, "status_actor", NULL) : NULL, "detail",
+                       detail_of(finding, issue));
+}
+
+json_t *facts_by_issue(const json_t *tasks)
+{
+    json_t *map = json_object(), *row;
+    size_t index;
+    json_array_foreach(tasks, index, row)
+    {
+        const char *issue = message_text(row, "issue", "");
+        const json_t *other = json_object_get(map, issue);
+        if (*issue && (!other || message_integer(other, "id", 0) < message_integer(row, "id", 0)))
+            json_object_set(map, issue, row);
+    }
+    return map;
+}

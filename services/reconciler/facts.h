@@ -1,0 +1,26 @@
+/* PURE: no I/O */
+/* From the JSON of tracker and scheduler to what compare.h compares, and from its finding to the
+ * message. */
+#ifndef ORCH_RECONCILER_FACTS_H
+#define ORCH_RECONCILER_FACTS_H
+
+#include <stdbool.h>
+#include <jansson.h>
+#include "services/reconciler/compare.h"
+
+/* issue: as lib/tracker shows it; parked_since_ms: of its task, 0 where it is not parked or unknown
+ * (then no comment counts as an approval). Texts are borrowed. */
+struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms);
+
+/* row: of the message `tasks`. False where its stage is none of ours: it is left alone. */
+bool facts_task(const json_t *row, struct compare_task *task);
+
+/* The message `finding`; issue may be NULL. Caller decrefs. */
+json_t *facts_finding(const struct compare_finding *finding, const char *project,
+                      const json_t *issue, const json_t *task);
+
+/* Tasks by their issue's id: {issue: row}, the newest one where an issue has several. tasks: an
+ * array of rows. Caller decrefs. */
+json_t *facts_by_issue(const json_t *tasks);
+
+#endif
