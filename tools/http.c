@@ -1,0 +1,179 @@
+#include <curl/curl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lib/clock.h"
+#include "tools/orchctl.h"
+
+enum { CONNECT_MS = 2000, ANSWER_MS = 20000, ABSENT_MS = 1000, ABSENT_PAUSE_MS = 50 };
+
+static size_t take_body(char *data, size_t size, size_t count, void *context)
+{
+    buffer_add(context, data, size * count);
+    return size * count;
+}
+
+static CURL *begin(const struct ctl *ctl, const char *path, struct curl_slist **headers)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT); /* counts its calls */
+    CURL *curl = curl_easy_init();
+    char *url = xformat("%s%s", ctl->url, path);
+    char *authorization = xformat("Authorization: Bearer %s", ctl->token);
+    *headers = curl_slist_append(NULL, authorization);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    free(authorization);
+    free(url);
+    return curl;
+}
+
+static void end(CURL *curl, struct curl_slist *headers)
+{
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    curl_global_cleanup();
+}
+
+static CURLcode perform(const struct ctl *ctl, const char *method, const char *path,
+                        const char *body, struct buffer *out, long *status)
+{
+    struct curl_slist *headers;
+    CURL *curl = begin(ctl, path, &headers);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)ANSWER_MS);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, out);
+    if (body) {
+        headers = curl_slist_append(headers, "Content-Type: application/json");
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    }
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    CURLcode result = curl_easy_perform(curl);
+    *status = 0;
+    if (result == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
+    end(curl, headers);
+    return result;
+}
+
+void http_call(const struct ctl *ctl, const char *method, const char *path, const json_t *body,
+               struct http_answer *answer)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    int64_t until = clock_mono_ms() + ABSENT_MS;
+    struct buffer out = {0};
+    *answer = (struct http_answer){0};
+    while (perform(ctl, method, path, text, &out, &answer->status) == CURLE_COULDNT_CONNECT &&
+           clock_mono_ms() < until)
+        poll(NULL, 0, ABSENT_PAUSE_MS);
+    free(text);
+    if (answer->status && out.size)
+        answer->json = json_loadb(out.data, out.size, 0, NULL);
+    answer->text = buffer_take(&out);
+}
+
+void http_answer_free(struct http_answer *answer)
+{
+    json_decref(answer->json);
+    free(answer->text);
+    *answer = (struct http_answer){0};
+}
+
+static const char *words_of(const struct http_answer *answer)
+{
+    const char *message = json_string_value(json_object_get(answer->json, "message"));
+    if (!message)
+        message = json_string_value(json_object_get(answer->json, "reason"));
+    if (!message)
+        message = answer->text;
+    return message && *message ? message : "refused without a word";
+}
+
+enum ctl_exit http_judge(const struct ctl *ctl, const struct http_answer *answer)
+{
+    enum ctl_exit result = request_exit(answer->status);
+    if (result == CTL_DONE)
+        return result;
+    if (answer->status == 0)
+        complain("nobody answers at %s; is it running? (orchestrator run)", ctl->url);
+    else if (answer->status == 401)
+        complain("refused: the operator token is missing or wrong (ORCH_OPERATOR_TOKEN, or "
+                 "http.operator_token)");
+    else
+        complain("%s", words_of(answer));
+    return result;
+}
+
+json_t *http_page(const struct ctl *ctl, const char *path, enum ctl_exit *result)
+{
+    struct http_answer answer;
+    http_call(ctl, "GET", path, NULL, &answer);
+    *result = http_judge(ctl, &answer);
+    json_t *page = *result == CTL_DONE ? json_incref(answer.json) : NULL;
+    if (*result == CTL_DONE && !page) {
+        complain("an answer that is no JSON from %s%s", ctl->url, path);
+        *result = CTL_NOT_REACHABLE;
+    }
+    http_answer_free(&answer);
+    return page;
+}
+
+struct stream {
+    struct buffer rest;
+    bool (*take)(const char *line, void *context);
+    void *context;
+    bool ended;
+};
+
+static size_t take_stream(char *data, size_t size, size_t count, void *context)
+{
+    struct stream *stream = context;
+    buffer_add(&stream->rest, data, size * count);
+    char *line = stream->rest.data, *stop;
+    while (!stream->ended && (stop = strchr(line, '\n')) != NULL) {
+        *stop = '\0';
+        stream->ended = !stream->take(line, stream->context);
+        line = stop + 1;
+    }
+    size_t left = stream->rest.size - (size_t)(line - stream->rest.data);
+    memmove(stream->rest.data, line, left + 1);
+    stream->rest.size = left;
+    return stream->ended ? 0 : size * count;
+}
+
+enum ctl_exit http_stream(const struct ctl *ctl, const char *path,
+                          bool (*take)(const char *line, void *context), void *context)
+{
+    struct curl_slist *headers;
+    struct stream stream = {.take = take, .context = context};
+    long status = 0;
+    CURL *curl = begin(ctl, path, &headers);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_stream);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &stream);
+    curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    end(curl, headers);
+    buffer_free(&stream.rest);
+    if (stream.ended || (status == 200 && code != CURLE_HTTP_RETURNED_ERROR))
+        return CTL_DONE;
+    struct http_answer answer = {.status = code == CURLE_HTTP_RETURNED_ERROR ? status : 0};
+    return http_judge(ctl, &answer);
+}
+
+char *http_escape(const char *text)
+{
+    struct buffer out = {0};
+    for (; *text; text++) {
+        bool plain = strchr("-._~", *text) || (*text >= '0' && *text <= '9') ||
+                     (*text >= 'A' && *text <= 'Z') || (*text >= 'a' && *text <= 'z');
+        if (plain)
+            buffer_add(&out, text, 1);
+        else
+            buffer_format(&out, "%%%02X", (unsigned char)*text);
+    }
+    return buffer_take(&out);
+}

@@ -1,0 +1,216 @@
+/* PURE: no I/O */
+#include "tools/why.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "protocol/vocabulary.h"
+#include "tools/text.h"
+
+struct answer {
+    const char *waits_for, *reason, *since, *who;
+    char next[160];
+};
+
+static const char *text_of(const json_t *object, const char *field)
+{
+    return json_string_value(json_object_get(object, field));
+}
+
+static const json_t *row_in_state(const json_t *task, const char *state)
+{
+    const json_t *job;
+    size_t index;
+    json_array_foreach(json_object_get(task, "jobs"), index, job)
+    {
+        const char *found = text_of(job, "state");
+        if (found && strcmp(found, state) == 0)
+            return job;
+    }
+    return NULL;
+}
+
+/* The reason of the queue is the newer one. */
+static const char *queue_reason(const json_t *queue, const json_t *job)
+{
+    const json_t *row;
+    size_t index;
+    json_int_t id = json_integer_value(json_object_get(job, "id"));
+    json_array_foreach(json_object_get(queue, "queued"), index, row)
+    {
+        if (json_integer_value(json_object_get(row, "job")) == id && text_of(row, "reason"))
+            return text_of(row, "reason");
+    }
+    return text_of(job, "reason");
+}
+
+static void set_next_stage(struct answer *answer, const json_t *task)
+{
+    const char *name = text_of(task, "stage");
+    enum stage stage = name ? stage_by_name(name) : STAGE_COUNT;
+    if (stage == STAGE_COUNT || stage_is_terminal(stage))
+        return;
+    snprintf(answer->next, sizeof answer->next, "%s, once %s",
+             stage_table[stage_table[stage].next].name,
+             *stage_table[stage].gate ? "its gate passes" : "it is claimed");
+}
+
+static void say_parked(struct answer *answer, const json_t *task, const char *parked)
+{
+    const char *key = text_of(task, "key");
+    answer->since = text_of(json_object_get(task, "parked"), "since");
+    if (strcmp(parked, "approval") == 0) {
+        answer->waits_for = "a person's approval of the analysis";
+        answer->who = "a person";
+        snprintf(answer->next, sizeof answer->next,
+                 "architecture, after status Approved or: orchctl approve %s", key ? key : "KEY");
+    } else if (strcmp(parked, "confirm") == 0) {
+        answer->waits_for = "a person's word to deploy";
+        answer->who = "a person";
+        snprintf(answer->next, sizeof answer->next,
+                 "the merge, after status Confirm Deploy or: orchctl confirm-deploy %s",
+                 key ? key : "KEY");
+    } else {
+        answer->waits_for = strcmp(parked, "ci") == 0 ? "the answer of CI" : parked;
+        answer->who = "CI";
+        set_next_stage(answer, task);
+    }
+}
+
+static void say_blocked(struct answer *answer, const json_t *task)
+{
+    const char *key = text_of(task, "key");
+    answer->waits_for = "a person: it is blocked";
+    answer->reason = text_of(json_object_get(task, "blocked"), "reason");
+    answer->since = text_of(json_object_get(task, "blocked"), "since");
+    answer->who = "a person";
+    snprintf(answer->next, sizeof answer->next,
+             "it goes on after: orchctl retry %s (or status To Analyse); STOP ends it",
+             key ? key : "KEY");
+}
+
+static bool begins(const char *text, const char *word)
+{
+    return text && strncmp(text, word, strlen(word)) == 0;
+}
+
+static void say_queued(struct answer *answer, const json_t *queue, const json_t *job)
+{
+    answer->reason = queue_reason(queue, job);
+    answer->since = text_of(job, "created_at");
+    answer->waits_for = "its turn in the queue";
+    answer->who = "nobody has to: it goes on by itself";
+    if (begins(answer->reason, "operator") || begins(answer->reason, "pause") ||
+        begins(answer->reason, "frozen") || begins(answer->reason, "freeze") ||
+        begins(answer->reason, "budget"))
+        answer->who = "an operator";
+    const char *not_before = text_of(job, "not_before");
+    if (not_before)
+        snprintf(answer->next, sizeof answer->next, "it is claimed, not before %s", not_before);
+    else
+        snprintf(answer->next, sizeof answer->next, "its %s is started",
+                 text_of(job, "role") ? text_of(job, "role") : text_of(job, "kind"));
+}
+
+static void say_running(struct answer *answer, const json_t *task, const json_t *job)
+{
+    answer->waits_for = text_of(job, "role") ? "its agent, which works" : "its job, which runs";
+    answer->reason = text_of(job, "run");
+    answer->since = text_of(job, "claimed_at");
+    answer->who = "nobody has to: it goes on by itself";
+    set_next_stage(answer, task);
+}
+
+static const char *last_arrival(const json_t *task)
+{
+    const json_t *steps = json_object_get(task, "transitions");
+    size_t count = json_array_size(steps);
+    return count ? text_of(json_array_get(steps, count - 1), "at") : NULL;
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *pack(const char *key, const char *stage, const struct answer *answer)
+{
+    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "key", text_or_null(key), "stage",
+                     text_or_null(stage), "waits_for", text_or_null(answer->waits_for), "reason",
+                     text_or_null(answer->reason), "since", text_or_null(answer->since), "who",
+                     text_or_null(answer->who), "next", text_or_null(answer->next));
+}
+
+json_t *why_task(const json_t *task, const json_t *queue)
+{
+    struct answer answer = {.next = ""};
+    const char *stage = text_of(task, "stage");
+    const char *parked = text_of(json_object_get(task, "parked"), "for");
+    const json_t *running = row_in_state(task, "running"), *queued = row_in_state(task, "queued");
+    enum stage number = stage ? stage_by_name(stage) : STAGE_COUNT;
+    if (number < STAGE_COUNT && stage_is_terminal(number)) {
+        answer.waits_for = running || queued ? "its cleanup" : "nothing: it has ended";
+        answer.since = text_of(task, "ended_at") ? text_of(task, "ended_at") : last_arrival(task);
+        answer.who = "nobody";
+    } else if (text_of(json_object_get(task, "blocked"), "reason")) {
+        say_blocked(&answer, task);
+    } else if (running) {
+        say_running(&answer, task, running);
+    } else if (parked) {
+        say_parked(&answer, task, parked);
+    } else if (queued) {
+        say_queued(&answer, queue, queued);
+    } else {
+        answer.waits_for = "a job: its stage has none";
+        answer.since = last_arrival(task);
+        answer.who = "nobody has to: the reconciler finds it";
+        snprintf(answer.next, sizeof answer.next, "the stage's job is queued again");
+    }
+    return pack(text_of(task, "key"), stage, &answer);
+}
+
+json_t *why_issue(const json_t *issue)
+{
+    struct answer answer = {
+        .waits_for = "a person to start it",
+        .reason = text_of(issue, "status"),
+        .since = text_of(issue, "updated_at"),
+        .who = "a person",
+        .next = "analysis, after status To Analyse",
+    };
+    const char *status = text_of(issue, "status");
+    if (status && status_by_name(status, NULL) == STATUS_TO_ANALYSE) {
+        answer.waits_for = "the scheduler to take it up";
+        answer.who = "nobody has to: it goes on by itself";
+        snprintf(answer.next, sizeof answer.next, "analysis");
+    }
+    return pack(text_of(issue, "key"), NULL, &answer);
+}
+
+void why_text(const json_t *why, int64_t now_ms, struct buffer *out)
+{
+    static const struct {
+        const char *field, *word;
+    } lines[] = {{"waits_for", "waits for"},
+                 {"reason", "because"},
+                 {"since", "since"},
+                 {"who", "who can act"},
+                 {"next", "then"}};
+    struct table table;
+    const char *key = text_of(why, "key"), *stage = text_of(why, "stage");
+    buffer_format(out, "%s%s%s\n", key ? key : "?", stage ? "  " : "", stage ? stage : "");
+    table_begin(&table, 2);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const char *value = text_of(why, lines[i].field);
+        char age[24], since[64];
+        if (!value)
+            continue;
+        if (strcmp(lines[i].field, "since") == 0) {
+            text_age(value, now_ms, age);
+            snprintf(since, sizeof since, "%.30s (%s)", value, age);
+            value = since;
+        }
+        table_add(&table, lines[i].word);
+        table_add(&table, value);
+    }
+    table_end(&table, "  ", out);
+}

@@ -1,0 +1,18 @@
+/* PURE: no I/O */
+/* What a task waits for, since when, who can act, and what happens next. */
+#ifndef ORCH_CTL_WHY_H
+#define ORCH_CTL_WHY_H
+
+#include <jansson.h>
+#include "lib/buffer.h"
+
+/* task: of /tasks/{key}; queue: of /queue, NULL where unknown. The answer (caller decrefs):
+ * {key, stage, waits_for, reason, since, who, next}; unknown is null. */
+json_t *why_task(const json_t *task, const json_t *queue);
+
+/* The same for an issue of the built-in tracker that is no task yet. */
+json_t *why_issue(const json_t *issue);
+
+void why_text(const json_t *why, int64_t now_ms, struct buffer *out);
+
+#endif
