@@ -1,0 +1,28 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness import Instance  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.when == "call":
+        item.failed = report.failed
+
+
+@pytest.fixture
+def make_instance(request):
+    """Instances that end with the test; the directory of a failed one stays for a look."""
+    made = []
+
+    def make(*arguments, **named):
+        made.append(Instance(*arguments, **named))
+        return made[-1]
+    yield make
+    for instance in made:
+        instance.close(keep=getattr(request.node, "failed", False))
