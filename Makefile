@@ -132,14 +132,6 @@ format: ; clang-format -i $(foreach folder,$(ARCHIVES) tests/unit tests/tools,$(
 storm: ; scripts/storm --rounds 200
 # ---- end of checks ----
 
-# --- test tools: programs that only tests run ---
-TEST_TOOLS := $(BUILD)/bin/fake-scheduler
-$(BUILD)/bin/fake-scheduler: $(BUILD)/obj/tests/tools/fake_scheduler.o $(COMMON)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS_COMMON)
-test-tools: $(TEST_TOOLS)
-# --- end of test tools ---
-
 test: ; ./scripts/test
 demo: ; ./scripts/demo
 clean: ; rm -rf $(BUILD)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 BIN = Path(os.environ.get("ORCH_TEST_BIN", "build/bin")).resolve()
+TOOLS = BIN.parent / "test-bin"
 GIT_ENV = {
     **os.environ,
     "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
@@ -108,7 +109,7 @@ class World:
                 pass
 
     def start_scheduler(self):
-        self.scheduler = subprocess.Popen([BIN / "fake-scheduler", self.run_dir], text=True,
+        self.scheduler = subprocess.Popen([TOOLS / "fake_scheduler", self.run_dir], text=True,
                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         threading.Thread(target=self._read, args=(self.scheduler,), daemon=True).start()
 

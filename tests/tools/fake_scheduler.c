@@ -1,6 +1,6 @@
 /* A scheduler for the runner's tests: hands out what it reads from standard input (one run_start or
  * run_stop per line), prints every message it gets (one JSON object per line) and acknowledges it.
- * Usage: fake-scheduler RUN_DIRECTORY. Lines "mute" and "unmute": results are not acknowledged. */
+ * Usage: fake_scheduler RUN_DIRECTORY. Lines "mute" and "unmute": results are not acknowledged. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +98,7 @@ static void take_line(struct fake *fake, const char *line)
     struct message_fault fault;
     json_t *message = message_decode(line, strlen(line), &kind, &fault);
     if (!message || fake->count == ITEMS_MAX) {
-        fprintf(stderr, "fake-scheduler: %s: %s\n", fault.field, fault.text);
+        fprintf(stderr, "fake_scheduler: %s: %s\n", fault.field, fault.text);
         exit(1);
     }
     fake->items[fake->count++] = (struct item){.message = message};
@@ -131,7 +131,7 @@ int main(int argc, char **argv)
     static struct fake fake;
     if (argc != 2)
         return 2;
-    log_init("fake-scheduler", LOG_LEVEL_INFO);
+    log_init("fake_scheduler", LOG_LEVEL_INFO);
     fake.bus = bus_open(argv[1], "scheduler", false);
     if (!fake.bus) {
         perror(argv[1]);
