@@ -147,7 +147,8 @@ static void spawn_finish(struct supervisor *supervisor, struct slot *slot)
 /* ---- telling ---- */
 
 /* Reads what is left in the pipe: its last words end where the next one's begin. */
-static void hear_last_words(struct supervisor *supervisor, struct slot *slot, struct obituary *death)
+static void hear_last_words(struct supervisor *supervisor, struct slot *slot,
+                            struct obituary *death)
 {
     for (int i = 0; i < 4 && logs_read(&slot->log, &supervisor->log_settings, &supervisor->console);
          i++)
@@ -187,11 +188,12 @@ static void perform(struct supervisor *supervisor, struct slot *slot, unsigned a
     if (actions & POLICY_FINISH)
         spawn_finish(supervisor, slot);
     if (actions & POLICY_FAILED)
-        log_error("failed",
-                  "%s: more than %lld deaths in %lld s; tried again every %lld ms, the others go on",
-                  slot->definition.name, (long long)supervisor->policy.intensity,
-                  (long long)(supervisor->policy.period_ms / 1000),
-                  (long long)supervisor->policy.backoff_max_ms);
+        log_error(
+            "failed",
+            "%s: more than %lld deaths in %lld s; tried again every %lld ms, the others go on",
+            slot->definition.name, (long long)supervisor->policy.intensity,
+            (long long)(supervisor->policy.period_ms / 1000),
+            (long long)supervisor->policy.backoff_max_ms);
     if (actions & POLICY_SETTLED)
         log_info("recovered", "%s: ready for %lld ms, no longer failed", slot->definition.name,
                  (long long)supervisor->policy.reset_ms);
@@ -210,10 +212,10 @@ static void write_obituary(struct slot *slot, const struct policy_event *event, 
     last->signal = event->signal;
     last->asked = slot->policy.last_asked;
     last->uptime_ms = uptime;
-    last->delay_ms = state == POLICY_STATE_BACKOFF ||
-                             (state == POLICY_STATE_FINISHING && !slot->policy.asked)
-                         ? slot->policy.delay
-                         : 0;
+    last->delay_ms =
+        state == POLICY_STATE_BACKOFF || (state == POLICY_STATE_FINISHING && !slot->policy.asked)
+            ? slot->policy.delay
+            : 0;
     last->said[0] = '\0';
     if (event->exit_code >= 0 || event->signal)
         fill_reason(last, event->exit_code, event->signal);
@@ -264,8 +266,10 @@ void child_ended(struct supervisor *supervisor, struct slot *slot, int exit_code
     if (supervisor->stop && !was_finish && exit_code != 0 && exit_code != 128 + SIGTERM &&
         signal != SIGTERM)
         supervisor->unclean = true;
-    struct policy_event event = event_for(
-        supervisor, slot, was_finish ? POLICY_EVENT_FINISHED : POLICY_EVENT_GONE);
+    if (supervisor->stop) /* whoever ends while everything stops is not started again */
+        slot->policy.want = POLICY_WANT_DOWN;
+    struct policy_event event =
+        event_for(supervisor, slot, was_finish ? POLICY_EVENT_FINISHED : POLICY_EVENT_GONE);
     event.exit_code = exit_code;
     event.signal = signal;
     step(supervisor, slot, &event);

@@ -23,8 +23,9 @@ static int fail(struct reading *reading, const yaml_node_t *node, const char *fo
     __attribute__((format(printf, 3, 4)));
 static int fail(struct reading *reading, const yaml_node_t *node, const char *format, ...)
 {
-    int at = snprintf(reading->fault, reading->fault_size, "%s/service.yaml:%zu: ",
-                      reading->definition->folder, node ? node->start_mark.line + 1 : (size_t)1);
+    int at = snprintf(reading->fault, reading->fault_size,
+                      "%s/service.yaml:%zu: ", reading->definition->folder,
+                      node ? node->start_mark.line + 1 : (size_t)1);
     va_list args;
     va_start(args, format);
     if (at > 0 && (size_t)at < reading->fault_size)
@@ -81,9 +82,9 @@ static int read_limits(struct reading *reading, const yaml_node_t *node)
         const char *name;
         int resource;
     } known[LIMITS_MAX] = {
-        {"as", RLIMIT_AS},         {"core", RLIMIT_CORE},       {"cpu", RLIMIT_CPU},
-        {"data", RLIMIT_DATA},     {"fsize", RLIMIT_FSIZE},     {"memlock", RLIMIT_MEMLOCK},
-        {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC},     {"stack", RLIMIT_STACK},
+        {"as", RLIMIT_AS},         {"core", RLIMIT_CORE},   {"cpu", RLIMIT_CPU},
+        {"data", RLIMIT_DATA},     {"fsize", RLIMIT_FSIZE}, {"memlock", RLIMIT_MEMLOCK},
+        {"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC}, {"stack", RLIMIT_STACK},
     };
     struct definition *definition = reading->definition;
     if (node->type != YAML_MAPPING_NODE)
@@ -155,7 +156,8 @@ static int read_key(struct reading *reading, const yaml_node_t *key, const yaml_
     return fail(reading, key, "%s: unknown key", name);
 }
 
-/* Names become numbers now: the lookup allocates and may ask a directory service, a restart must not. */
+/* Names become numbers now: the lookup allocates and may ask a directory service, a restart must
+ * not. */
 static int resolve_user(struct reading *reading)
 {
     struct definition *definition = reading->definition;
@@ -194,8 +196,7 @@ static int read_map(struct reading *reading, const yaml_node_t *root)
     for (yaml_node_pair_t *pair = first; pair < top; pair++) {
         const yaml_node_t *key = yaml_document_get_node(&reading->document, pair->key);
         for (yaml_node_pair_t *before = first; before < pair; before++) {
-            const char *earlier =
-                text_of(yaml_document_get_node(&reading->document, before->key));
+            const char *earlier = text_of(yaml_document_get_node(&reading->document, before->key));
             if (earlier && text_of(key) && strcmp(earlier, text_of(key)) == 0)
                 return fail(reading, key, "%s: given twice", earlier);
         }

@@ -42,8 +42,8 @@ static uint64_t mix_file(uint64_t hash, const char *path)
     return hash;
 }
 
-static int load_one(struct definition *definition, const char *sv_dir, const char *name, char *fault,
-                    size_t size)
+static int load_one(struct definition *definition, const char *sv_dir, const char *name,
+                    char *fault, size_t size)
 {
     char path[PATH_MAX];
     memset(definition, 0, sizeof *definition);
@@ -53,7 +53,8 @@ static int load_one(struct definition *definition, const char *sv_dir, const cha
         snprintf(fault, size, "%s/%s: path too long", sv_dir, name);
         return -1;
     }
-#define IN_FOLDER(file) (snprintf(path, sizeof path, "%.*s/" file, PATH_MAX - 16, definition->folder), path)
+#define IN_FOLDER(file)                                                                            \
+    (snprintf(path, sizeof path, "%.*s/" file, PATH_MAX - 16, definition->folder), path)
     if (access(IN_FOLDER("run"), X_OK)) {
         snprintf(fault, size, "%s: %s", path, errno == EACCES ? "not executable" : strerror(errno));
         return -1;
@@ -113,8 +114,10 @@ int definitions_order(struct definitions *definitions, char *fault, size_t size)
                     changed = true;
                 }
                 if (pass > definitions->count) {
-                    snprintf(fault, size, "%s/service.yaml: after: %s: the services wait for each "
-                                          "other in a circle", item->folder, item->after[j]);
+                    snprintf(fault, size,
+                             "%s/service.yaml: after: %s: the services wait for each "
+                             "other in a circle",
+                             item->folder, item->after[j]);
                     return -1;
                 }
             }
@@ -143,8 +146,9 @@ int definitions_load(struct definitions *definitions, const char *sv_dir, char *
             stat(path, &status) || !S_ISDIR(status.st_mode))
             continue;
         if (!name_fits(entry->d_name) || strcmp(entry->d_name, "supervisor") == 0) {
-            snprintf(fault, size, "%s: a name is letters, digits, - _ . and under %d long, not supervisor",
-                     path, SERVICE_NAME_SIZE);
+            snprintf(fault, size,
+                     "%s: a name is letters, digits, - _ . and under %d long, not supervisor", path,
+                     SERVICE_NAME_SIZE);
             goto close_directory;
         }
         if (definitions->count == SERVICES_MAX) {

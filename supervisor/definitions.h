@@ -1,5 +1,6 @@
-/* What sv/ declares: one folder per service in runit's layout, and an optional service.yaml for what
- * runit has no word for. Read at start, at SIGHUP and after an upgrade; never while restarting.
+/* What sv/ declares: one folder per service in runit's layout, and an optional service.yaml for
+ * what runit has no word for. Read at start, at SIGHUP and after an upgrade; never while
+ * restarting.
  *
  * service.yaml (every key optional, an unknown one is an error):
  *   after: [scheduler]         start when these are ready
@@ -37,13 +38,13 @@ struct service_limit {
 
 struct definition {
     char name[SERVICE_NAME_SIZE];
-    char folder[PATH_MAX];    /* sv/<name>, absolute */
-    char yaml[YAML_SIZE];     /* text of service.yaml: a re-executed supervisor parses it again */
-    uint64_t fingerprint;     /* of run, finish and service.yaml: another one means restart */
+    char folder[PATH_MAX]; /* sv/<name>, absolute */
+    char yaml[YAML_SIZE];  /* text of service.yaml: a re-executed supervisor parses it again */
+    uint64_t fingerprint;  /* of run, finish and service.yaml: another one means restart */
     char after[AFTER_MAX][SERVICE_NAME_SIZE];
     size_t after_count;
-    int depth;                /* 0: after nobody; else 1 + the deepest it is after */
-    int notify_fd;            /* -1: none */
+    int depth;     /* 0: after nobody; else 1 + the deepest it is after */
+    int notify_fd; /* -1: none */
     int64_t stop_ms;
     bool has_user;
     uid_t uid;
@@ -55,7 +56,7 @@ struct definition {
     size_t limit_count;
     char sections[SECTIONS_MAX][SECTION_SIZE];
     size_t section_count;
-    bool down;                /* a `down` file: not started by itself */
+    bool down; /* a `down` file: not started by itself */
     bool has_finish;
 };
 

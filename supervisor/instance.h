@@ -1,5 +1,5 @@
-/* run_dir/sv/<name>/: where a service runs and where `sv` finds it, made from sv/<name>/ by links, so
- * that two instances of one tree share no state. */
+/* run_dir/sv/<name>/: where a service runs and where `sv` finds it, made from sv/<name>/ by links,
+ * so that two instances of one tree share no state. */
 #ifndef ORCH_SUPERVISOR_INSTANCE_H
 #define ORCH_SUPERVISOR_INSTANCE_H
 

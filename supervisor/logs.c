@@ -26,8 +26,8 @@ void console_open(struct console *console)
 {
     console->used = 0;
     console->dropped = 0;
-    /* An open file description of our own: O_NONBLOCK on the inherited one would reach whoever shares
-     * it. A socket can't be opened so; then there is no other way. */
+    /* An open file description of our own: O_NONBLOCK on the inherited one would reach whoever
+     * shares it. A socket can't be opened so; then there is no other way. */
     console->fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_APPEND | O_NOCTTY | O_CLOEXEC);
     if (console->fd >= 0)
         return;
@@ -315,8 +315,8 @@ void logs_own_tick(struct service_log *log, const struct logs_settings *settings
             break;
         size_t whole = (size_t)(newline - log->line) + 1;
         for (size_t at = 0; at < whole;) {
-            size_t length = (size_t)((char *)memchr(log->line + at, '\n', whole - at) -
-                                     (log->line + at)) + 1;
+            size_t length =
+                (size_t)((char *)memchr(log->line + at, '\n', whole - at) - (log->line + at)) + 1;
             console_line(console, log->line + at, length);
             at += length;
         }

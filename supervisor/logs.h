@@ -1,7 +1,8 @@
 /* Output of the services: one pipe each, whose both ends the supervisor holds over restarts (what a
- * dying service wrote last is not lost), into home/log/<service>/current, bounded in size and count.
- * Older ones are current.<number>, the highest the youngest. Nothing here blocks: what cannot be
- * written is dropped and counted, and the count is written as soon as that is possible. */
+ * dying service wrote last is not lost), into home/log/<service>/current, bounded in size and
+ * count. Older ones are current.<number>, the highest the youngest. Nothing here blocks: what
+ * cannot be written is dropped and counted, and the count is written as soon as that is possible.
+ */
 #ifndef ORCH_SUPERVISOR_LOGS_H
 #define ORCH_SUPERVISOR_LOGS_H
 
@@ -60,7 +61,8 @@ bool logs_read(struct service_log *log, const struct logs_settings *settings,
 void logs_flush(struct service_log *log, const struct logs_settings *settings,
                 struct console *console);
 
-/* The supervisor's own log: descriptor 2 becomes home/log/supervisor/current. 0, or -1 with errno. */
+/* The supervisor's own log: descriptor 2 becomes home/log/supervisor/current. 0, or -1 with errno.
+ */
 int logs_own_open(struct service_log *log, const char *home);
 /* Copies what was logged since to the console and rotates. */
 void logs_own_tick(struct service_log *log, const struct logs_settings *settings,

@@ -295,16 +295,17 @@ STEP(finished)
 
 #define POLICY_ROW(state, up, down, once, restart, kill, leave, clear, ready, gone, finished,      \
                    deadline)                                                                       \
-    [POLICY_STATE_##state] = {on_##up,    on_##down,  on_##once, on_##restart,                     \
-                              on_##kill,  on_##leave, on_##clear, on_##ready,                      \
-                              on_##gone,  on_##finished, on_##deadline},
+    [POLICY_STATE_##state] = {on_##up,   on_##down,     on_##once,    on_##restart,                \
+                              on_##kill, on_##leave,    on_##clear,   on_##ready,                  \
+                              on_##gone, on_##finished, on_##deadline},
 static step_function *const table[][POLICY_EVENT_COUNT] = {
 #include "supervisor/policy.def"
 };
 #undef POLICY_ROW
 
 #define POLICY_ROW(...) +1
-enum { ROWS = 0
+enum {
+    ROWS = 0
 #include "supervisor/policy.def"
 };
 #undef POLICY_ROW

@@ -67,9 +67,10 @@ enum policy_action {
 };
 
 enum {
-    POLICY_DEATHS_MAX = 256,       /* of deaths remembered; intensity is clamped to it - 1 */
-    POLICY_LOCK_HELD_EXIT = 111,   /* chapter 01: "finds its lock held" */
-    POLICY_LOCK_HELD_MAX_MS = 1000, /* its own wait is the pause; a long one of ours only adds to it */
+    POLICY_DEATHS_MAX = 256,     /* of deaths remembered; intensity is clamped to it - 1 */
+    POLICY_LOCK_HELD_EXIT = 111, /* chapter 01: "finds its lock held" */
+    POLICY_LOCK_HELD_MAX_MS =
+        1000, /* its own wait is the pause; a long one of ours only adds to it */
     POLICY_KILL_AGAIN_MS = 1000,
 };
 
@@ -80,26 +81,27 @@ struct policy_settings {
 struct policy_child {
     enum policy_state state;
     enum policy_want want;
-    bool asked;       /* the death under way was asked for */
-    bool last_asked;  /* the last one was */
-    bool term_sent;   /* SIGTERM to the living process */
-    bool failed;      /* the label */
-    bool lock_held;   /* its last death was exit 111 */
-    int asked_signal; /* sv i q h a 1 2: dying of exactly this one was asked for */
-    int64_t started_at, ready_at; /* of the living process; 0: none */
-    int64_t deadline;             /* 0: none */
-    int64_t delay;    /* ms until the next start, decided at the last death */
-    int64_t streak;   /* deaths since it was last ready for reset_ms */
-    int64_t restarts; /* starts after a death, asked or not */
-    int64_t died;     /* unasked deaths ever; index of the next in deaths[] */
+    bool asked;                        /* the death under way was asked for */
+    bool last_asked;                   /* the last one was */
+    bool term_sent;                    /* SIGTERM to the living process */
+    bool failed;                       /* the label */
+    bool lock_held;                    /* its last death was exit 111 */
+    int asked_signal;                  /* sv i q h a 1 2: dying of exactly this one was asked for */
+    int64_t started_at, ready_at;      /* of the living process; 0: none */
+    int64_t deadline;                  /* 0: none */
+    int64_t delay;                     /* ms until the next start, decided at the last death */
+    int64_t streak;                    /* deaths since it was last ready for reset_ms */
+    int64_t restarts;                  /* starts after a death, asked or not */
+    int64_t died;                      /* unasked deaths ever; index of the next in deaths[] */
     int64_t deaths[POLICY_DEATHS_MAX]; /* times, as a ring */
 };
 
 struct policy_event {
     enum policy_event_kind kind;
-    int exit_code;   /* GONE: -1 where it died of a signal */
-    int signal;      /* GONE: 0 where it exited */
-    int64_t stop_ms; /* DOWN, RESTART, LEAVE, GONE: time between SIGTERM and SIGKILL, and for finish */
+    int exit_code; /* GONE: -1 where it died of a signal */
+    int signal;    /* GONE: 0 where it exited */
+    int64_t
+        stop_ms; /* DOWN, RESTART, LEAVE, GONE: time between SIGTERM and SIGKILL, and for finish */
     bool has_finish; /* GONE */
 };
 

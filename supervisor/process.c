@@ -28,8 +28,8 @@ struct child_argument {
     const char *volatile step;
 };
 
-/* Raw system calls: glibc's wrappers would tell "the other threads" of a change of user, and this child
- * shares the parent's memory. */
+/* Raw system calls: glibc's wrappers would tell "the other threads" of a change of user, and this
+ * child shares the parent's memory. */
 static int change_user(const struct definition *definition)
 {
     if (syscall(SYS_setgroups, definition->group_count, definition->groups) ||
@@ -72,8 +72,8 @@ __attribute__((no_sanitize("address", "undefined"))) static int child_main(void 
     }
     if (definition && definition->has_user)
         DO("user", change_user(definition));
-    /* After the change of user, which clears it; before the look at who our parent is, or its death in
-     * between would go unnoticed. */
+    /* After the change of user, which clears it; before the look at who our parent is, or its death
+     * in between would go unnoticed. */
     DO("parent death signal", prctl(PR_SET_PDEATHSIG, SIGKILL));
     if (getppid() != child->parent)
         syscall(SYS_exit_group, 1);

@@ -1,6 +1,6 @@
-/* The only file that forks. A start is one clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): no page table
- * is copied (256 MB of heap cost 8 ms with fork, nothing so), nothing is allocated, and the reason of
- * a failed exec comes back in shared memory before the call returns. */
+/* The only file that forks. A start is one clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD): no page
+ * table is copied (256 MB of heap cost 8 ms with fork, nothing so), nothing is allocated, and the
+ * reason of a failed exec comes back in shared memory before the call returns. */
 #ifndef ORCH_SUPERVISOR_PROCESS_H
 #define ORCH_SUPERVISOR_PROCESS_H
 

@@ -24,8 +24,8 @@ void setup_apply_config(struct supervisor *supervisor)
     supervisor->policy = (struct policy_settings){
         /* 0 would make a program that is missing a loop without a pause */
         .backoff_ms = config->supervisor_backoff_ms > 0 ? config->supervisor_backoff_ms : 1,
-        .backoff_max_ms = config->supervisor_backoff_max_ms > 0 ? config->supervisor_backoff_max_ms
-                                                                : 1,
+        .backoff_max_ms =
+            config->supervisor_backoff_max_ms > 0 ? config->supervisor_backoff_max_ms : 1,
         .reset_ms = config->supervisor_reset_s * 1000,
         .intensity = config->supervisor_intensity,
         .period_ms = config->supervisor_period_s * 1000,
@@ -41,8 +41,12 @@ void setup_apply_config(struct supervisor *supervisor)
     for (int i = 0; i < 4; i++)
         if (strcmp(config->log_level, levels[i]) == 0)
             least = (enum log_level)i;
-    setenv("ORCH_LOG_FORMAT", config->log_format, 1); /* ours and the services' */
+    /* log_init reads the variable; left there, it would stand above the file at the next SIGHUP. */
+    bool given = getenv("ORCH_LOG_FORMAT");
+    setenv("ORCH_LOG_FORMAT", config->log_format, 1);
     log_init("supervisor", least);
+    if (!given)
+        unsetenv("ORCH_LOG_FORMAT");
 }
 
 /* ---- environment of the services ---- */
@@ -50,8 +54,14 @@ void setup_apply_config(struct supervisor *supervisor)
 static bool is_ours(const char *variable)
 {
     static const char *const names[] = {
-        "PATH=",      "ORCH_CONFIG=", "ORCH_RUN_DIR=",   "ORCH_SV_DIR=",
-        "ORCH_PID1=", STATE_FD_VARIABLE "=", STATE_VERSION_VARIABLE "=", "ORCH_NOTIFY_FD=",
+        "PATH=",
+        "ORCH_CONFIG=",
+        "ORCH_RUN_DIR=",
+        "ORCH_SV_DIR=",
+        "ORCH_PID1=",
+        STATE_FD_VARIABLE "=",
+        STATE_VERSION_VARIABLE "=",
+        "ORCH_NOTIFY_FD=",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
@@ -79,8 +89,8 @@ int setup_environment(struct supervisor *supervisor)
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     /* after an upgrade our own folder is there already */
     size_t own = strlen(supervisor->programs);
-    bool there = strncmp(path, supervisor->programs, own) == 0 &&
-                 (path[own] == ':' || path[own] == '\0');
+    bool there =
+        strncmp(path, supervisor->programs, own) == 0 && (path[own] == ':' || path[own] == '\0');
     int size = there ? snprintf(supervisor->path, sizeof supervisor->path, "%s", path)
                      : snprintf(supervisor->path, sizeof supervisor->path, "%s:%s",
                                 supervisor->programs, path);
@@ -149,8 +159,7 @@ int setup_open(struct supervisor *supervisor, struct slot *slot, char *fault, si
     if (slot->removing) /* its source is gone; the folder it runs in is not */
         snprintf(slot->instance.folder, sizeof slot->instance.folder, "%.*s/sv/%s",
                  PATH_MAX - SERVICE_NAME_SIZE - 8, supervisor->run_dir, slot->definition.name);
-    if (slot->log.file_fd < 0 &&
-        logs_open(&slot->log, supervisor->home, slot->definition.name)) {
+    if (slot->log.file_fd < 0 && logs_open(&slot->log, supervisor->home, slot->definition.name)) {
         snprintf(fault, size, "%s/log/%s: %s", supervisor->home, slot->definition.name,
                  strerror(errno));
         return -1;
@@ -219,10 +228,10 @@ static int take_locks(struct supervisor *supervisor)
     return supervisor->run_lock < 0 ? EXIT_HELD : 0;
 }
 
-static int make_folder(const char *configured, const char *below, char out[PATH_MAX])
+static int make_folder(const char *configured, mode_t mode, const char *below, char out[PATH_MAX])
 {
     char path[PATH_MAX];
-    if (file_make_dirs(configured, 0755) || !realpath(configured, out)) {
+    if (file_make_dirs(configured, mode) || !realpath(configured, out)) {
         log_error("start", "%s: %s", configured, strerror(errno));
         return -1;
     }
@@ -275,8 +284,10 @@ int setup_run(struct supervisor *supervisor, int state_fd)
             return EXIT_CONFIG;
         definitions.count = 0; /* it became invalid since --check: the old definitions go on */
     }
-    if (make_folder(supervisor->config->home, "lock", supervisor->home) ||
-        make_folder(supervisor->config->run_dir, "sv", supervisor->run_dir))
+    /* run_dir is closed before any socket stands in it: a socket's mode is set only after its bind
+     */
+    if (make_folder(supervisor->config->home, 0755, "lock", supervisor->home) ||
+        make_folder(supervisor->config->run_dir, 0700, "sv", supervisor->run_dir))
         return EXIT_CONFIG;
     if (!supervisor->is_init && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
         log_warn("start", "no subreaper: %s", strerror(errno));
@@ -288,8 +299,7 @@ int setup_run(struct supervisor *supervisor, int state_fd)
     if (code)
         return code;
     if (setup_environment(supervisor)) {
-        log_error("start", "more than %d environment variables, or PATH too long",
-                  ENVIRONMENT_MAX);
+        log_error("start", "more than %d environment variables, or PATH too long", ENVIRONMENT_MAX);
         return EXIT_CONFIG;
     }
     if (!adopted)
@@ -313,7 +323,7 @@ int setup_run(struct supervisor *supervisor, int state_fd)
         FOR_EACH_SLOT(supervisor, slot) slot->removing = false;
     if (open_services(supervisor, &definitions))
         return EXIT_UNCLEAN;
-    log_info(adopted ? "upgraded" : "started", "version %s, pid %d, services from %s",
-             ORCH_VERSION, (int)getpid(), supervisor->sv_dir);
+    log_info(adopted ? "upgraded" : "started", "version %s, pid %d, services from %s", ORCH_VERSION,
+             (int)getpid(), supervisor->sv_dir);
     return 0;
 }

@@ -148,8 +148,8 @@ static void write_state(struct supervisor *supervisor)
     if (text.data[text.used - 1] == ',')
         text.used--;
     add(&text, "]}\n");
-    if (text.full || snprintf(path, sizeof path, "%s/supervisor.json", supervisor->run_dir) >=
-                         PATH_MAX) {
+    if (text.full ||
+        snprintf(path, sizeof path, "%s/supervisor.json", supervisor->run_dir) >= PATH_MAX) {
         log_error("state", "supervisor.json: too long");
         return;
     }

@@ -68,8 +68,7 @@ void stop_begin(struct supervisor *supervisor, const char *why)
     supervisor->dirty = true;
     supervisor->rolling_slot = -1;
     if (supervisor->is_init)
-        supervisor->stop_deadline =
-            clock_mono_ms() + supervisor->stop_budget_ms - BUDGET_MARGIN_MS;
+        supervisor->stop_deadline = clock_mono_ms() + supervisor->stop_budget_ms - BUDGET_MARGIN_MS;
     FOR_EACH_SLOT(supervisor, slot)
     {
         slot->rolling = false;
@@ -86,7 +85,8 @@ static void end_orphans(struct supervisor *supervisor)
 {
     int64_t now = clock_mono_ms();
     siginfo_t info;
-    if (!supervisor->is_init || (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && errno == ECHILD)) {
+    if (!supervisor->is_init ||
+        (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && errno == ECHILD)) {
         supervisor->stop = STOP_DONE;
         return;
     }

@@ -1,5 +1,5 @@
-/* What the supervisor knows, in one struct of fixed size: nothing on the way from a death to the next
- * start asks for memory. */
+/* What the supervisor knows, in one struct of fixed size: nothing on the way from a death to the
+ * next start asks for memory. */
 #ifndef ORCH_SUPERVISOR_SUPERVISOR_H
 #define ORCH_SUPERVISOR_SUPERVISOR_H
 
@@ -28,8 +28,8 @@ struct obituary {
     int signal;
     bool asked;
     int64_t uptime_ms, delay_ms; /* until the next start */
-    char reason[REASON_SIZE];    /* "exit 1", "signal 9 (Killed)", "exec: No such file or directory" */
-    char said[LOG_LAST_SIZE];    /* its last line */
+    char reason[REASON_SIZE]; /* "exit 1", "signal 9 (Killed)", "exec: No such file or directory" */
+    char said[LOG_LAST_SIZE]; /* its last line */
 };
 
 struct slot {
@@ -40,9 +40,9 @@ struct slot {
     bool paused;
     pid_t pid; /* of run or finish; 0: none */
     int pidfd;
-    int notify_fd; /* our end; -1: none */
-    int64_t door_at;                                     /* sv exit: taken on anew then; 0: open */
-    int64_t changed_ms, started_ms, ready_ms;            /* wall clock; 0: not */
+    int notify_fd;                            /* our end; -1: none */
+    int64_t door_at;                          /* sv exit: taken on anew then; 0: open */
+    int64_t changed_ms, started_ms, ready_ms; /* wall clock; 0: not */
     struct obituary last;
     struct policy_child policy;
     struct definition definition;
@@ -80,7 +80,7 @@ struct supervisor {
     char path[2 * PATH_MAX];
 
     /* what goes on */
-    bool dirty; /* supervisor.json to be written */
+    bool dirty;         /* supervisor.json to be written */
     int64_t started_ms; /* wall clock */
     int64_t orphans;    /* reaped that were none of ours */
     enum stop_phase stop;
@@ -93,6 +93,8 @@ struct supervisor {
     pid_t check_pid; /* of the new binary's --check; 0: none */
     int check_pidfd, check_fd;
     int64_t check_deadline;
+    size_t check_used;
+    char check_said[512]; /* the end of it */
     int64_t upgrades, upgrades_refused;
     char upgrade_error[512];
 };
@@ -141,9 +143,15 @@ enum { STATE_VERSION = 1 };
 #define STATE_FD_VARIABLE      "ORCH_STATE_FD"
 #define STATE_VERSION_VARIABLE "ORCH_STATE_VERSION"
 void reexec_begin(struct supervisor *supervisor);
-/* True where pid was the check; on success of the check it does not return (but when exec fails). */
+/* True where pid was the check; on success of the check it does not return (but when exec fails).
+ */
 bool reexec_checked(struct supervisor *supervisor, pid_t pid, int exit_code);
+/* The check said something. */
+void reexec_heard(struct supervisor *supervisor);
 void reexec_deadline(struct supervisor *supervisor, int64_t now);
+/* In the new binary: 0 where it could take over the state of whoever asks; says the words that are
+ * waited for on standard output. */
+int reexec_answer_check(void);
 /* The other side: 0, or -1 where the state can't be read. Before the slots are opened. */
 int reexec_adopt(struct supervisor *supervisor, int state_fd);
 

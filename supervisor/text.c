@@ -31,7 +31,9 @@ void status_text(const struct status_facts *facts, char out[STAT_SIZE])
     if (facts->pid && facts->leaving)
         want = ", want exit";
     snprintf(out, STAT_SIZE, "%s%s%s%s\n",
-             !facts->pid ? "down" : facts->finishing ? "finish" : "run",
+             !facts->pid        ? "down"
+             : facts->finishing ? "finish"
+                                : "run",
              facts->paused ? ", paused" : "", facts->term_sent ? ", got TERM" : "", want);
 }
 
@@ -73,10 +75,11 @@ static bool take_word(struct scan *scan, const char *word)
 static size_t utf8_length(const unsigned char *at, const unsigned char *end)
 {
     unsigned char first = *at;
-    size_t length = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2
-                    : first >= 0xe0 && first < 0xf0   ? 3
-                    : first >= 0xf0 && first < 0xf5   ? 4
-                                                      : 0;
+    size_t length = first < 0x80                    ? 1
+                    : first >= 0xc2 && first < 0xe0 ? 2
+                    : first >= 0xe0 && first < 0xf0 ? 3
+                    : first >= 0xf0 && first < 0xf5 ? 4
+                                                    : 0;
     if (!length || (size_t)(end - at) < length)
         return 0;
     for (size_t i = 1; i < length; i++)
@@ -242,9 +245,8 @@ size_t log_wrap(const char *service, const char *ts, const char *line, size_t si
 {
     enum { TAIL_SIZE = 48 }; /* "\"," + cut_bytes + "}\n" */
     char tail[TAIL_SIZE];
-    size_t tail_size =
-        lost ? (size_t)snprintf(tail, sizeof tail, "\",\"cut_bytes\":%zu}\n", lost)
-             : (size_t)snprintf(tail, sizeof tail, "\"}\n");
+    size_t tail_size = lost ? (size_t)snprintf(tail, sizeof tail, "\",\"cut_bytes\":%zu}\n", lost)
+                            : (size_t)snprintf(tail, sizeof tail, "\"}\n");
     size_t used = (size_t)snprintf(
         out, out_size,
         "{\"ts\":\"%s\",\"level\":\"info\",\"service\":\"%s\",\"event\":\"stderr\",\"msg\":\"", ts,

@@ -19,8 +19,8 @@ struct status_facts {
     bool leaving;   /* sv exit */
 };
 
-/* supervise/status: TAI64N big-endian, pid little-endian, paused, 'u' or 'd', TERM sent, 0 down 1 run
- * 2 finish. */
+/* supervise/status: TAI64N big-endian, pid little-endian, paused, 'u' or 'd', TERM sent, 0 down 1
+ * run 2 finish. */
 void status_bytes(const struct status_facts *facts, unsigned char out[STATUS_SIZE]);
 /* supervise/stat in runsv's words, with newline. */
 void status_text(const struct status_facts *facts, char out[STAT_SIZE]);
@@ -28,8 +28,9 @@ void status_text(const struct status_facts *facts, char out[STAT_SIZE]);
 /* True where the line (no newline) is one JSON object. */
 bool log_is_object(const char *line, size_t size);
 
-/* text as the inside of a JSON string: quotes, backslashes, controls escaped, bytes that are no UTF-8
- * replaced by '?'. Stops before out would overflow; always NUL-terminated. Returns the length. */
+/* text as the inside of a JSON string: quotes, backslashes, controls escaped, bytes that are no
+ * UTF-8 replaced by '?'. Stops before out would overflow; always NUL-terminated. Returns the
+ * length. */
 size_t json_escape(const char *text, size_t size, char *out, size_t out_size);
 
 /* {"ts":…,"level":"info","service":…,"event":"stderr","msg":…} and a newline; returns its length.
