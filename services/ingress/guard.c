@@ -19,21 +19,20 @@ enum {
     LINGER_MAX = 64,
     LINGER_MS = 2000,
     LINGER_BYTES = 32 * 1024 * 1024,
+    LINGER_READS = 8, /* of one peer in a row */
     TICK_MS = 250,
-};
-
-enum standing {
-    FRESH,  /* reading, never sent a good request */
-    KNOWN,  /* reading or idle, has sent a good one */
-    SERVED, /* in no list */
+    DAWDLE_MS = 1000,       /* a body that is on its way this long is a slow one */
+    HOLDS_MUCH = 16 * 1024, /* bytes */
 };
 
 struct guard_connection {
     TAILQ_ENTRY(guard_connection) link;
     int fd;
-    enum standing standing;
+    enum guard_trust trust;
+    bool waited_for; /* in the list of its trust */
+    bool linger;
     int64_t since_ms;
-    bool well, linger;
+    size_t bytes;
 };
 TAILQ_HEAD(connection_list, guard_connection);
 
@@ -44,12 +43,12 @@ struct lingering {
 };
 
 struct guard {
-    unsigned limit, crowded;
-    int request_ms;
+    struct guard_limits limits;
+    unsigned crowded;
     int wake;
     pthread_t thread;
     pthread_mutex_t lock;
-    struct connection_list reading[2]; /* by standing, longest first */
+    struct connection_list waited_for[GUARD_TRUSTS]; /* longest first */
     struct guard_stats stats;
     struct lingering lingering[LINGER_MAX];
     int lingering_count;
@@ -61,18 +60,34 @@ static void wake(struct guard *guard)
         log_warn("http", "guard: cannot wake");
 }
 
-/* With the lock held. The peer's next read ends; the server's loop sees the end and closes. */
+/* ---- who is waited for; all with the lock held ---- */
+
+static void leave_list(struct guard *guard, struct guard_connection *connection)
+{
+    if (connection->waited_for)
+        TAILQ_REMOVE(&guard->waited_for[connection->trust], connection, link);
+    connection->waited_for = false;
+}
+
+static void join_list(struct guard *guard, struct guard_connection *connection)
+{
+    leave_list(guard, connection);
+    connection->since_ms = clock_mono_ms();
+    connection->waited_for = true;
+    TAILQ_INSERT_TAIL(&guard->waited_for[connection->trust], connection, link);
+}
+
+/* The peer's next read ends; the server's loop sees the end and closes. */
 static void shut_down(struct guard *guard, struct guard_connection *connection)
 {
-    TAILQ_REMOVE(&guard->reading[connection->standing], connection, link);
-    connection->standing = SERVED;
+    leave_list(guard, connection);
     shutdown(connection->fd, SHUT_RDWR);
 }
 
 static void make_room(struct guard *guard)
 {
-    for (int standing = FRESH; standing <= KNOWN; standing++) {
-        struct guard_connection *oldest = TAILQ_FIRST(&guard->reading[standing]);
+    for (int trust = 0; trust < GUARD_TRUSTS; trust++) {
+        struct guard_connection *oldest = TAILQ_FIRST(&guard->waited_for[trust]);
         if (oldest) {
             shut_down(guard, oldest);
             guard->stats.evicted++;
@@ -84,21 +99,23 @@ static void make_room(struct guard *guard)
 static void drop_late(struct guard *guard)
 {
     int64_t now = clock_mono_ms();
-    for (int standing = FRESH; standing <= KNOWN; standing++) {
+    for (int trust = 0; trust < GUARD_TRUSTS; trust++) {
         struct guard_connection *oldest;
-        while ((oldest = TAILQ_FIRST(&guard->reading[standing])) &&
-               now - oldest->since_ms > guard->request_ms) {
+        while ((oldest = TAILQ_FIRST(&guard->waited_for[trust])) &&
+               now - oldest->since_ms > guard->limits.patience_ms[trust]) {
             shut_down(guard, oldest);
             guard->stats.late++;
         }
     }
 }
 
+/* ---- peers whose answer left before their body was read ---- */
+
 /* Reads and forgets what is there. False: it has ended, one way or another. */
 static bool drain(struct lingering *peer)
 {
     char waste[16384];
-    for (;;) {
+    for (int reads = 0; reads < LINGER_READS; reads++) {
         ssize_t count = recv(peer->fd, waste, sizeof waste, MSG_DONTWAIT);
         if (count > 0)
             peer->bytes += (size_t)count;
@@ -107,6 +124,7 @@ static bool drain(struct lingering *peer)
         if (count < 0)
             return errno == EAGAIN || errno == EINTR;
     }
+    return true;
 }
 
 static void drain_all(struct guard *guard)
@@ -146,15 +164,14 @@ static void *run(void *context)
     return NULL;
 }
 
-struct guard *guard_start(unsigned limit, int request_ms)
+struct guard *guard_start(const struct guard_limits *limits)
 {
     struct guard *guard = xcalloc(1, sizeof *guard);
-    guard->limit = limit;
-    guard->crowded = limit - limit / 16;
-    guard->request_ms = request_ms;
+    guard->limits = *limits;
+    guard->crowded = limits->connections - limits->connections / 16;
     guard->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    TAILQ_INIT(&guard->reading[FRESH]);
-    TAILQ_INIT(&guard->reading[KNOWN]);
+    for (int trust = 0; trust < GUARD_TRUSTS; trust++)
+        TAILQ_INIT(&guard->waited_for[trust]);
     pthread_mutex_init(&guard->lock, NULL);
     if (guard->wake < 0 || pthread_create(&guard->thread, NULL, run, guard) != 0)
         log_abort("http", "cannot start the guard");
@@ -165,14 +182,13 @@ struct guard_connection *guard_opened(struct guard *guard, int fd)
 {
     struct guard_connection *connection = xcalloc(1, sizeof *connection);
     connection->fd = fd;
-    connection->standing = FRESH;
-    connection->since_ms = clock_mono_ms();
+    connection->trust = GUARD_STRANGER;
     pthread_mutex_lock(&guard->lock);
     bool first = guard->stats.open++ == 0;
     guard->stats.accepted++;
     if (guard->stats.open > guard->crowded)
         make_room(guard);
-    TAILQ_INSERT_TAIL(&guard->reading[FRESH], connection, link);
+    join_list(guard, connection);
     pthread_mutex_unlock(&guard->lock);
     if (first)
         wake(guard);
@@ -198,8 +214,7 @@ void guard_closed(struct guard *guard, struct guard_connection *connection)
 {
     pthread_mutex_lock(&guard->lock);
     guard->stats.open--;
-    if (connection->standing != SERVED)
-        TAILQ_REMOVE(&guard->reading[connection->standing], connection, link);
+    leave_list(guard, connection);
     bool taken = connection->linger && take_over(guard, connection->fd);
     pthread_mutex_unlock(&guard->lock);
     if (taken)
@@ -210,27 +225,54 @@ void guard_closed(struct guard *guard, struct guard_connection *connection)
 void guard_serving(struct guard *guard, struct guard_connection *connection)
 {
     pthread_mutex_lock(&guard->lock);
-    if (connection->standing != SERVED)
-        TAILQ_REMOVE(&guard->reading[connection->standing], connection, link);
-    connection->standing = SERVED;
+    leave_list(guard, connection);
     pthread_mutex_unlock(&guard->lock);
 }
 
-void guard_answered(struct guard *guard, struct guard_connection *connection, int well)
+void guard_answering(struct guard *guard, struct guard_connection *connection, bool trusted)
 {
     pthread_mutex_lock(&guard->lock);
-    connection->well |= well != 0;
-    if (connection->standing == SERVED) {
-        connection->standing = connection->well ? KNOWN : FRESH;
-        connection->since_ms = clock_mono_ms();
-        TAILQ_INSERT_TAIL(&guard->reading[connection->standing], connection, link);
-    }
+    leave_list(guard, connection);
+    if (trusted)
+        connection->trust = GUARD_TRUSTED;
+    join_list(guard, connection);
+    pthread_mutex_unlock(&guard->lock);
+}
+
+void guard_answered(struct guard *guard, struct guard_connection *connection)
+{
+    pthread_mutex_lock(&guard->lock);
+    connection->bytes = 0;
+    join_list(guard, connection);
     pthread_mutex_unlock(&guard->lock);
 }
 
 void guard_linger(struct guard_connection *connection)
 {
     connection->linger = true;
+}
+
+void guard_holds(struct guard_connection *connection, size_t bytes)
+{
+    connection->bytes = bytes;
+}
+
+void guard_relieve(struct guard *guard)
+{
+    int64_t now = clock_mono_ms();
+    struct guard_connection *connection;
+    pthread_mutex_lock(&guard->lock);
+    TAILQ_FOREACH(connection, &guard->waited_for[GUARD_STRANGER], link)
+    {
+        if (now - connection->since_ms < DAWDLE_MS)
+            break;
+        if (connection->bytes >= HOLDS_MUCH) {
+            shut_down(guard, connection);
+            guard->stats.evicted++;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&guard->lock);
 }
 
 void guard_stats(struct guard *guard, struct guard_stats *out)

@@ -19,8 +19,9 @@
 enum {
     MEMORY_PER_CONNECTION = 16 * 1024, /* bounds a request's head */
     BODY_FIRST = 4096,
-    BODY_TOTAL_MAX = 256 * 1024 * 1024, /* of all bodies being read */
-    DISCARD_FACTOR = 8,                 /* of a chunked body over the limit, before we hang up */
+    BODIES_MANY = 64 * 1024 * 1024, /* held in all: from here on who dawdles is shut down */
+    BODIES_MAX = 128 * 1024 * 1024, /* and from here on nobody gets room */
+    DISCARD_FACTOR = 8,             /* of a chunked body over the limit, before we hang up */
     IDLE_S = 15,
 };
 
@@ -86,11 +87,14 @@ static bool make_room(struct http *http, struct http_request *request, size_t wa
         room = (size_t)request->content_length; /* the usual case: once, and exactly */
     if (room < wanted)
         room = wanted;
-    if (http->body_bytes - request->room + room > BODY_TOTAL_MAX)
+    if (http->body_bytes - request->room + room > BODIES_MANY)
+        guard_relieve(http->guard);
+    if (http->body_bytes - request->room + room > BODIES_MAX)
         return false;
     request->body = xrealloc(request->body, room);
     http->body_bytes += room - request->room;
     request->room = room;
+    guard_holds(request->guarded, room);
     atomic_store_explicit(&http->body_bytes_seen, http->body_bytes, memory_order_relaxed);
     return true;
 }
@@ -106,8 +110,10 @@ static bool add_body(struct http *http, struct http_request *request, const char
         request->size += size;
         return request->size <= DISCARD_FACTOR * http->limits.body_max;
     }
-    if (request->size + size > request->room && !make_room(http, request, request->size + size))
-        return false;
+    if (request->size + size > request->room && !make_room(http, request, request->size + size)) {
+        http_refuse(request, 503, "busy", "", "too much is being read already; send it again");
+        return true;
+    }
     memcpy(request->body + request->size, data, size);
     request->size += size;
     return true;
@@ -141,6 +147,7 @@ static enum MHD_Result queue_answer(struct http_request *request)
     if (!response)
         return MHD_NO;
     request->answer = NULL;
+    guard_answering(request->http->guard, request->guarded, request->trusted);
     MHD_add_response_header(response, "Content-Type", request->answer_type);
     if (request->status == 503 || request->status == 429)
         MHD_add_response_header(response, "Retry-After", "1");
@@ -163,8 +170,10 @@ void http_answer(struct http_request *request, unsigned status, char *text, cons
 void http_refuse(struct http_request *request, unsigned status, const char *code, const char *field,
                  const char *message)
 {
-    json_t *fault = json_pack("{s{ss ss? ss}}", "error", "code", code, "field",
-                              field && *field ? field : NULL, "message", message);
+    json_t *text_of = json_string(message); /* a cut-off message may end within a character */
+    json_t *fault =
+        json_pack("{s{ss ss? so}}", "error", "code", code, "field", field && *field ? field : NULL,
+                  "message", text_of ? text_of : json_string("refused"));
     char *text = json_dumps(fault, JSON_COMPACT);
     json_decref(fault);
     http_answer(request, status, text ? text : xstrdup("{}"), NULL);
@@ -257,10 +266,10 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     struct http *http = context;
     struct http_request *request = *of_connection;
     (void)connection;
+    (void)code;
     if (!request)
         return;
-    bool well = code == MHD_REQUEST_TERMINATED_COMPLETED_OK && request->status / 100 == 2;
-    guard_answered(http->guard, request->guarded, well);
+    guard_answered(http->guard, request->guarded);
     if (request->suspended)
         atomic_fetch_sub(&http->suspended, 1);
     request_free(http, request);
@@ -278,6 +287,15 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     *of_socket = guard_opened(http->guard, info->connect_fd);
+}
+
+/* A path is handed to us as a string: one with a NUL in it would be taken for its beginning, so
+ * that stays as it came and is found nowhere. */
+static size_t unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    (void)context;
+    (void)connection;
+    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
 /* ---- start ---- */
@@ -349,15 +367,15 @@ struct http *http_start(struct ingress *ingress, const char *listen,
     http->limits = *limits;
     http->listener = fd;
     http->port = port_of(fd);
-    http->guard = guard_start(limits->connections, limits->request_ms);
+    http->guard = guard_start(&limits->guard);
     http->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_ALLOW_SUSPEND_RESUME |
             MHD_USE_SUPPRESS_DATE_NO_CLOCK,
         0, NULL, NULL, on_request, http, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        limits->connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
+        limits->guard.connections, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_PER_CONNECTION,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, http, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, http, MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        http, MHD_OPTION_NOTIFY_CONNECTION, on_connection, http, MHD_OPTION_END);
     if (!http->daemon)
         log_abort("http", "the HTTP library does not start");
     return http;

@@ -39,6 +39,7 @@ struct http_request {
     /* of the server */
     struct MHD_Connection *connection;
     struct guard_connection *guarded;
+    bool trusted; /* set by the handler: a right token or signature came with it */
     bool too_large, suspended, answered, queued;
     unsigned status;
     char *answer; /* freed with the request's end */
@@ -55,8 +56,7 @@ struct http_handlers {
 };
 
 struct http_limits {
-    unsigned connections;
-    int request_ms;
+    struct guard_limits guard;
     size_t body_max;
 };
 

@@ -22,13 +22,13 @@ enum {
     PRUNE_MS = 60 * 1000,
     PRUNE_ROWS = 200,
     CHECKPOINT_PAGES = 1024, /* of 16 KiB */
-    CHECKPOINT_REST = 64,   /* few enough to be moved by the writer between two batches */
+    CHECKPOINT_REST = 64,    /* few enough to be moved by the writer between two batches */
     CHECKPOINT_TRIES = 4,
 };
 static const int64_t keep_ms = INT64_C(30) * 24 * 3600 * 1000;
 
 struct inbox {
-    char *path;
+    char *path, *store_path;
     int doorbell;
     pthread_t writer, checkpointer;
 
@@ -127,10 +127,24 @@ static void note_batch(struct inbox *inbox, const struct inbox_event *batch, int
 
 /* ---- the writer ---- */
 
+/* Where main.db cannot be read, a file that has numbered rows itself goes on from there. */
+static int continue_numbering(struct inbox *inbox, char *fault, size_t size)
+{
+    int64_t position = inbox_db_position(inbox->store_path, fault, size);
+    if (position < 0)
+        return inbox_db_is_virgin(&inbox->db) ? -1 : 0;
+    return inbox_db_number_above(&inbox->db, position, fault, size);
+}
+
 static bool open_file(struct inbox *inbox)
 {
     char fault[200];
     if (inbox_db_open(&inbox->db, inbox->path, fault, sizeof fault) < 0) {
+        note_failure(inbox, fault);
+        return false;
+    }
+    if (continue_numbering(inbox, fault, sizeof fault) < 0) {
+        inbox_db_close(&inbox->db);
         note_failure(inbox, fault);
         return false;
     }
@@ -373,13 +387,14 @@ static void *run_checkpointer(void *context)
 
 /* ---- what others call ---- */
 
-struct inbox *inbox_start(const char *path, int doorbell)
+struct inbox *inbox_start(const char *path, const char *store_path, int doorbell)
 {
     struct inbox *inbox = xcalloc(1, sizeof *inbox);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     inbox->path = xstrdup(path);
+    inbox->store_path = xstrdup(store_path);
     inbox->doorbell = doorbell;
     inbox->last = &inbox->first;
     inbox->ring = true;

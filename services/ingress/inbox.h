@@ -44,8 +44,9 @@ struct inbox_stats {
 };
 
 /* Starts both threads; the file is opened by the writer and, where that fails, tried again until it
- * succeeds. doorbell: an eventfd, see inbox_take_news. */
-struct inbox *inbox_start(const char *path, int doorbell);
+ * succeeds. store_path: main.db, asked once per opening how far the scheduler has come, so that no
+ * new row gets a number it has passed. doorbell: an eventfd, see inbox_take_news. */
+struct inbox *inbox_start(const char *path, const char *store_path, int doorbell);
 
 /* Hands over an event; false where the queue is full (nothing was taken). Any thread. */
 bool inbox_submit(struct inbox *inbox, struct inbox_event *event);

@@ -1,7 +1,9 @@
 #include "services/ingress/inbox_db.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "services/ingress/inbox.h"
 
 enum {
@@ -136,6 +138,69 @@ void inbox_db_close(struct inbox_db *inbox)
     sqlite3_close_v2(inbox->db);
     memset(inbox, 0, sizeof *inbox);
 }
+
+/* ---- numbering ---- */
+
+/* The first number of a query's answer; without where it has none, -1 where it cannot be asked. */
+static int64_t number_of(sqlite3 *db, const char *sql, int64_t without)
+{
+    sqlite3_stmt *statement = NULL;
+    int64_t number = without;
+    if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
+        return -1;
+    if (sqlite3_step(statement) == SQLITE_ROW)
+        number = sqlite3_column_int64(statement, 0);
+    return sqlite3_finalize(statement) == SQLITE_OK ? number : -1;
+}
+
+int64_t inbox_db_position(const char *store_path, char *fault, size_t size)
+{
+    sqlite3 *db = NULL;
+    int64_t position = -1;
+    struct stat there;
+    if (stat(store_path, &there) < 0 && errno == ENOENT)
+        return 0;
+    if (sqlite3_open_v2(store_path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) ==
+        SQLITE_OK) {
+        sqlite3_busy_timeout(db, BUSY_MS);
+        position = number_of(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'meta'", 0);
+        if (position > 0)
+            position = number_of(
+                db, "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'inbox_position'", 0);
+    }
+    if (position < 0)
+        snprintf(fault, size, "main.db: %s", db ? sqlite3_errmsg(db) : "out of memory");
+    sqlite3_close_v2(db);
+    return position;
+}
+
+static const char last_number[] = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
+
+bool inbox_db_is_virgin(struct inbox_db *inbox)
+{
+    return number_of(inbox->db, last_number, 0) == 0;
+}
+
+int inbox_db_number_above(struct inbox_db *inbox, int64_t position, char *fault, size_t size)
+{
+    char sql[200];
+    int64_t last = number_of(inbox->db, last_number, 0);
+    if (last < 0)
+        return fail(inbox->db, "read the numbering", fault, size);
+    if (last >= position)
+        return 0;
+    snprintf(sql, sizeof sql,
+             "BEGIN IMMEDIATE; DELETE FROM sqlite_sequence WHERE name = 'events';"
+             "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', %lld); COMMIT",
+             (long long)position);
+    if (sqlite3_exec(inbox->db, sql, NULL, NULL, NULL) == SQLITE_OK)
+        return 0;
+    fail(inbox->db, "go on with the numbering", fault, size);
+    inbox_db_rollback(inbox);
+    return -1;
+}
+
+/* ---- one batch ---- */
 
 bool inbox_db_in_place(struct inbox_db *inbox)
 {

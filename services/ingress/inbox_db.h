@@ -20,6 +20,16 @@ struct inbox_db {
 int inbox_db_open(struct inbox_db *inbox, const char *path, char *fault, size_t size);
 void inbox_db_close(struct inbox_db *inbox);
 
+/* How far the scheduler says it has come, from main.db; 0 where there is no such file or record
+ * yet, -1 with a text in fault where it cannot be read. */
+int64_t inbox_db_position(const char *store_path, char *fault, size_t size);
+/* Numbers of new rows will be above this: a file that was made anew, or put back from a backup,
+ * must not number what is new as something that was acted on long ago. 0, or -1 with a text in
+ * fault. */
+int inbox_db_number_above(struct inbox_db *inbox, int64_t position, char *fault, size_t size);
+/* No row was ever kept in it. */
+bool inbox_db_is_virgin(struct inbox_db *inbox);
+
 /* False where the file was renamed or removed under us: what is committed then is lost. */
 bool inbox_db_in_place(struct inbox_db *inbox);
 

@@ -107,6 +107,7 @@ static void whole_webhook(struct http_request *request)
 {
     struct webhook_request webhook = judged(request);
     enum webhook_verdict verdict = webhook_judge(&webhook);
+    request->trusted = verdict != WEBHOOK_TOO_LARGE && verdict != WEBHOOK_UNAUTHORIZED;
     if (verdict != WEBHOOK_ACCEPT) {
         refuse_webhook(request, verdict);
         return;
@@ -152,12 +153,15 @@ static void begin(struct http_request *request)
         enum webhook_verdict verdict = webhook_judge_head(&webhook);
         if (verdict != WEBHOOK_ACCEPT)
             refuse_webhook(request, verdict);
-    } else if (too_large(request)) {
-        refuse_webhook(request, WEBHOOK_TOO_LARGE);
-    } else if (!request->route->open &&
-               !webhook_bearer_ok(http_header(request, "Authorization"), request->ingress->token)) {
-        http_refuse(request, 401, "token", "", "needs Authorization: Bearer <operator token>");
+        return;
     }
+    request->trusted =
+        !request->route->open &&
+        webhook_bearer_ok(http_header(request, "Authorization"), request->ingress->token);
+    if (too_large(request))
+        refuse_webhook(request, WEBHOOK_TOO_LARGE);
+    else if (!request->route->open && !request->trusted)
+        http_refuse(request, 401, "token", "", "needs Authorization: Bearer <operator token>");
 }
 
 static void whole(struct http_request *request)

@@ -19,8 +19,9 @@
 
 enum {
     CONNECTIONS_MAX = 2000,
-    DESCRIPTORS_SPARE = 256, /* databases, bus, lingering connections */
-    REQUEST_MS = 15 * 1000,
+    DESCRIPTORS_SPARE = 256,         /* databases, bus, lingering connections */
+    PATIENCE_MS = 15 * 1000,         /* with strangers */
+    TRUSTED_PATIENCE_MS = 60 * 1000, /* a large page over a slow line */
     READY_LOOK_MS = 2,
     STATUS_MS = 2000,
     FLUSH_MS = 500,
@@ -52,8 +53,8 @@ static void start_parts(struct service *service, struct ingress *ingress, int do
     char fault[300];
     char *folder = config_home_path(config, "db");
     char *inbox_path = config_home_path(config, "db/inbox.db");
-    struct http_limits limits = {.connections = connection_limit(),
-                                 .request_ms = REQUEST_MS,
+    struct http_limits limits = {.guard = {.connections = connection_limit(),
+                                           .patience_ms = {PATIENCE_MS, TRUSTED_PATIENCE_MS}},
                                  .body_max = (size_t)config->http_max_body_bytes};
     if (file_make_dirs(folder, 0700) < 0)
         log_error("start", "%s: %s", folder, strerror(errno)); /* the inbox says 503 until it is */
@@ -62,7 +63,7 @@ static void start_parts(struct service *service, struct ingress *ingress, int do
     if (!ingress->token)
         refuse_start(service, fault);
     ingress->store_path = config_home_path(config, "db/main.db");
-    ingress->inbox = inbox_start(inbox_path, doorbell);
+    ingress->inbox = inbox_start(inbox_path, ingress->store_path, doorbell);
     ingress->peers = peers_new(config);
     ingress->pages = pages_new(ingress);
     ingress->stream = stream_new(ingress);
@@ -74,7 +75,7 @@ static void start_parts(struct service *service, struct ingress *ingress, int do
     pages_start(ingress->pages);
     stream_start(ingress->stream);
     log_info("start", "listening on %s (port %u), %u connections at most", config->http_listen,
-             http_port(ingress->http), limits.connections);
+             http_port(ingress->http), limits.guard.connections);
     free(folder);
     free(inbox_path);
 }
@@ -140,12 +141,14 @@ static void run(struct service *service, struct ingress *ingress, struct doorbel
     }
 }
 
-/* What was taken is committed and answered; what is open otherwise sees its connection end. */
+/* What was taken is committed and answered, commands at the latest with "pending"; what is open
+ * otherwise sees its connection end. */
 static void flush(struct ingress *ingress)
 {
     struct timespec moment = {.tv_nsec = 10 * 1000000L};
     http_quiesce(ingress->http);
     inbox_stop(ingress->inbox);
+    pages_finish(ingress->pages);
     for (int left = FLUSH_MS / 10; left > 0 && !http_is_quiet(ingress->http); left--)
         nanosleep(&moment, NULL);
 }

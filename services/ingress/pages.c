@@ -30,8 +30,11 @@ struct pages {
     pthread_cond_t work;
     struct http_request *first, **last; /* wanted */
     struct http_request *committed;     /* commands whose event is durable */
-    struct http_request *undecided;     /* the page thread's own */
-    int64_t seen_version;
+    bool ending;
+    struct http_request *undecided; /* the page thread's own from here on */
+    int64_t seen_version;           /* of main.db when decisions were last looked for */
+    struct state state;             /* gathered once for all who wait */
+    bool gathered, proved;
 };
 
 /* ---- the queue ---- */
@@ -77,7 +80,7 @@ static void refuse_unreadable(struct http_request *request, const char *fault)
     http_refuse(request, 503, "database", "", fault);
 }
 
-static void gather(struct pages *pages, struct state *state, bool prove)
+static void gather(struct pages *pages, struct state *state)
 {
     struct ingress *ingress = pages->ingress;
     char *fault = state->store_fault;
@@ -92,35 +95,47 @@ static void gather(struct pages *pages, struct state *state, bool prove)
         inbox_acted_on(ingress->inbox, state->store.inbox_position);
     state->services = peers_services(ingress->peers);
     state->scheduler_answers = peers_answers(ingress->peers, "scheduler");
-    if (prove)
-        inbox_probe(ingress->inbox, PROBE_AGE_MS, PROBE_WAIT_MS, &state->inbox);
-    else
-        inbox_stats(ingress->inbox, &state->inbox);
+    inbox_stats(ingress->inbox, &state->inbox);
     http_stats(ingress->http, &state->http);
     state->streams = stream_count(ingress->stream);
 }
 
-static void release(struct state *state)
+/* Requests that waited together see one state, gathered after the last of them came: a crowd at an
+ * open page costs no more than one reader. */
+static const struct state *current_state(struct pages *pages, bool prove)
 {
-    store_state_free(&state->store);
-    json_decref(state->services);
+    if (!pages->gathered)
+        gather(pages, &pages->state);
+    if (prove && !pages->proved)
+        inbox_probe(pages->ingress->inbox, PROBE_AGE_MS, PROBE_WAIT_MS, &pages->state.inbox);
+    pages->gathered = true;
+    pages->proved |= prove;
+    return &pages->state;
 }
 
-static void show_state(struct pages *pages, struct http_request *request, enum page page)
+static void release_state(struct pages *pages)
 {
-    struct state state;
+    if (pages->gathered) {
+        store_state_free(&pages->state.store);
+        json_decref(pages->state.services);
+    }
+    pages->gathered = pages->proved = false;
+}
+
+static void show_state(struct pages *pages, struct http_request *request)
+{
+    enum page page = request->route->page;
+    const struct state *state = current_state(pages, page == PAGE_HEALTH);
     unsigned status = 200;
-    gather(pages, &state, page == PAGE_HEALTH);
     if (page == PAGE_METRICS)
-        http_answer(request, 200, state_metrics(&state), "text/plain; version=0.0.4");
+        http_answer(request, 200, state_metrics(state), "text/plain; version=0.0.4");
     else if (page == PAGE_HEALTH) {
-        json_t *health = state_health(&state, &status);
+        json_t *health = state_health(state, &status);
         answer_json(request, status, health);
-    } else if (!state.store_readable)
-        refuse_unreadable(request, state.store_fault);
+    } else if (!state->store_readable)
+        refuse_unreadable(request, state->store_fault);
     else
-        answer_json(request, 200, state_queue(&state, pages->ingress->config));
-    release(&state);
+        answer_json(request, 200, state_queue(state, pages->ingress->config));
 }
 
 static json_t *read_document(struct store_read *store, const struct http_request *request)
@@ -223,15 +238,17 @@ static void answer_command(struct http_request *request, json_t *decision)
     answer_json(request, status, decision);
 }
 
-static void look_for_decisions(struct pages *pages)
+static void look_for_decisions(struct pages *pages, bool ending)
 {
     char fault[200];
     int64_t now = clock_mono_ms();
-    bool readable = store_read_begin(pages->store, fault, sizeof fault) == 0;
+    int64_t version = store_read_version(pages->store);
+    bool news = version < 0 || version != pages->seen_version;
+    bool readable = news && store_read_begin(pages->store, fault, sizeof fault) == 0;
     for (struct http_request **link = &pages->undecided; *link;) {
         struct http_request *request = *link;
         json_t *decision = readable ? store_read_decision(pages->store, request->event.seq) : NULL;
-        if (!decision && now < request->deadline_ms) {
+        if (!decision && now < request->deadline_ms && !ending) {
             link = &request->next;
             continue;
         }
@@ -240,6 +257,8 @@ static void look_for_decisions(struct pages *pages)
     }
     if (readable && store_read_end(pages->store, fault, sizeof fault) < 0)
         log_warn("pages", "%s", fault);
+    else if (readable)
+        pages->seen_version = version;
 }
 
 /* ---- the thread ---- */
@@ -254,7 +273,7 @@ static void serve(struct pages *pages, struct http_request *request)
     case PAGE_HEALTH:
     case PAGE_QUEUE:
     case PAGE_METRICS:
-        show_state(pages, request, request->route->page);
+        show_state(pages, request);
         break;
     default:
         show_document(pages, request);
@@ -285,9 +304,31 @@ static void wait_for_work(struct pages *pages)
     } else {
         until.tv_sec += CHORES_MS / 1000;
     }
-    while (!pages->first && !pages->committed &&
+    while (!pages->first && !pages->committed && !pages->ending &&
            pthread_cond_timedwait(&pages->work, &pages->lock, &until) == 0)
         ;
+}
+
+static void serve_all(struct pages *pages, struct http_request *wanted)
+{
+    while (wanted) {
+        struct http_request *request = wanted;
+        wanted = wanted->next;
+        serve(pages, request);
+    }
+    release_state(pages);
+}
+
+/* A new one has not been looked for, whatever version the others have seen. */
+static void await_decisions(struct pages *pages, struct http_request *committed)
+{
+    while (committed) {
+        struct http_request *request = committed;
+        committed = committed->next;
+        request->next = pages->undecided;
+        pages->undecided = request;
+        pages->seen_version = -1;
+    }
 }
 
 static void *run(void *context)
@@ -299,24 +340,17 @@ static void *run(void *context)
         struct http_request *wanted = pages->first, *committed = pages->committed;
         pages->first = pages->committed = NULL;
         pages->last = &pages->first;
+        bool ending = pages->ending;
         pthread_mutex_unlock(&pages->lock);
         if (!wanted && !committed && !pages->undecided)
             do_chores(pages);
-        while (wanted) {
-            struct http_request *request = wanted;
-            wanted = wanted->next;
-            serve(pages, request);
-        }
-        while (committed) {
-            struct http_request *request = committed;
-            committed = committed->next;
-            request->next = pages->undecided;
-            pages->undecided = request;
-        }
+        serve_all(pages, wanted);
+        await_decisions(pages, committed);
         if (pages->undecided)
-            look_for_decisions(pages);
+            look_for_decisions(pages, ending);
+        if (ending && !wanted && !committed)
+            return NULL;
     }
-    return NULL;
 }
 
 struct pages *pages_new(struct ingress *ingress)
@@ -340,4 +374,12 @@ void pages_start(struct pages *pages)
     if (pthread_create(&thread, NULL, run, pages) != 0)
         log_abort("pages", "cannot start a thread");
     pthread_detach(thread);
+}
+
+void pages_finish(struct pages *pages)
+{
+    pthread_mutex_lock(&pages->lock);
+    pages->ending = true;
+    pthread_cond_signal(&pages->work);
+    pthread_mutex_unlock(&pages->lock);
 }

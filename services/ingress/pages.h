@@ -14,4 +14,8 @@ void pages_start(struct pages *pages);
 /* Server's thread: suspends the request and answers it later. */
 void pages_submit(struct pages *pages, struct http_request *request);
 
+/* Commands that wait for their decision are answered "pending", those whose event is not kept yet
+ * as soon as it is; once nothing waits the thread ends. */
+void pages_finish(struct pages *pages);
+
 #endif

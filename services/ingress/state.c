@@ -140,10 +140,10 @@ json_t *state_health(const struct state *state, unsigned *status)
     json_decref(light);
     *status = grave ? 503 : 200;
     const char *word = grave ? "unavailable" : json_array_size(reasons) ? "degraded" : "ok";
-    return json_pack("{ss ss so s{sb ss?} sO ss}", "status", word, "at", state->at, "reasons", reasons,
-                     "database", "writable", state->inbox.open && state->inbox.writable, "error",
-                     state->inbox.error[0] ? state->inbox.error : NULL, "services", state->services,
-                     "version", ORCH_VERSION);
+    return json_pack("{ss ss so s{sb ss?} sO ss}", "status", word, "at", state->at, "reasons",
+                     reasons, "database", "writable", state->inbox.open && state->inbox.writable,
+                     "error", state->inbox.error[0] ? state->inbox.error : NULL, "services",
+                     state->services, "version", ORCH_VERSION);
 }
 
 /* ---- /metrics ---- */

@@ -137,38 +137,60 @@ static void wake_listener(struct listener *listener)
     }
 }
 
-static void append_row(struct listener *listener, json_t *row)
+static void append_row(struct buffer *text, json_t *row)
 {
     int64_t seq = json_integer_value(json_object_get(row, "seq"));
-    char *text = json_dumps(row, JSON_COMPACT);
-    buffer_format(&listener->text, "id: %lld\ndata: %s\n\n", (long long)seq, text);
-    free(text);
-    listener->after = seq;
+    char *line = json_dumps(row, JSON_COMPACT);
+    if (line)
+        buffer_format(text, "id: %lld\ndata: %s\n\n", (long long)seq, line);
+    free(line);
 }
 
-/* With the lock held. Each listener is at a place of its own (after a resumption), all of them at
- * the end in ordinary times. A slow one is given no more until it has taken what it has. */
-static void feed(struct stream *stream, struct listener *listener, int64_t newest)
+/* Without the lock, under which the server's thread would wait for the disk. Each listener is at a
+ * place of its own (after a resumption), all of them at the end in ordinary times. */
+static void read_rows(struct stream *stream, struct listener *listener, int64_t newest,
+                      struct buffer *text)
 {
     if (listener->after < 0 || listener->after > newest)
         listener->after = newest; /* also a number from before a restored database */
-    if (listener->after == newest || listener->text.size > BUFFERED_MAX)
+    if (listener->after == newest)
         return;
     json_t *rows = store_read_journal(stream->store, listener->after, ROWS_AT_ONCE);
     size_t index;
     json_t *row;
     json_array_foreach(rows, index, row)
     {
-        append_row(listener, row);
+        append_row(text, row);
+        listener->after = json_integer_value(json_object_get(row, "seq"));
     }
-    if (json_array_size(rows))
-        wake_listener(listener);
     json_decref(rows);
 }
 
+/* A slow one is given no more until it has taken what it has. */
+static void feed(struct stream *stream, struct listener *listener, int64_t newest)
+{
+    struct buffer text = {0};
+    pthread_mutex_lock(&stream->lock);
+    bool hungry = !listener->gone && listener->text.size <= BUFFERED_MAX;
+    pthread_mutex_unlock(&stream->lock);
+    if (hungry)
+        read_rows(stream, listener, newest, &text);
+    if (text.size) {
+        pthread_mutex_lock(&stream->lock);
+        if (!listener->gone) {
+            buffer_add(&listener->text, text.data, text.size);
+            wake_listener(listener);
+        }
+        pthread_mutex_unlock(&stream->lock);
+    }
+    buffer_free(&text);
+}
+
+/* With the lock held. */
 static void beat(struct listener *listener)
 {
-    if (clock_mono_ms() - listener->spoke_ms < HEARTBEAT_MS || listener->text.size)
+    if (listener->gone || listener->text.size ||
+        clock_mono_ms() - listener->spoke_ms < HEARTBEAT_MS)
         return;
     buffer_text(&listener->text, ": still here\n\n");
     wake_listener(listener);
@@ -188,20 +210,21 @@ static void free_gone(struct stream *stream)
     }
 }
 
-/* With the lock held. The reading of a few hundred rows under it delays the server's thread only
- * when that serves a listener. */
-static void look(struct stream *stream)
+/* Without the lock: listeners join at the head of the list, and only this thread takes one out. */
+static void look(struct stream *stream, struct listener *listeners)
 {
     char fault[200];
     if (store_read_begin(stream->store, fault, sizeof fault) == 0) {
         int64_t newest = store_read_journal_last(stream->store);
-        for (struct listener *listener = stream->listeners; listener; listener = listener->next)
+        for (struct listener *listener = listeners; listener; listener = listener->next)
             feed(stream, listener, newest);
         if (store_read_end(stream->store, fault, sizeof fault) < 0)
             log_warn("events", "%s", fault);
     }
-    for (struct listener *listener = stream->listeners; listener; listener = listener->next)
+    pthread_mutex_lock(&stream->lock);
+    for (struct listener *listener = listeners; listener; listener = listener->next)
         beat(listener);
+    pthread_mutex_unlock(&stream->lock);
 }
 
 static void *run(void *context)
@@ -210,12 +233,13 @@ static void *run(void *context)
     pthread_mutex_lock(&stream->lock);
     for (;;) {
         free_gone(stream);
-        if (!stream->listeners) {
+        struct listener *listeners = stream->listeners;
+        if (!listeners) {
             pthread_cond_wait(&stream->work, &stream->lock);
             continue;
         }
-        look(stream);
         pthread_mutex_unlock(&stream->lock);
+        look(stream, listeners);
         nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
         pthread_mutex_lock(&stream->lock);
     }

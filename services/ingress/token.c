@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include "lib/buffer.h"
 #include "lib/file.h"
 #include "lib/log.h"
@@ -46,6 +47,18 @@ static char *make_token(const char *path, char *fault, size_t size)
     return NULL;
 }
 
+/* Whoever can read it can approve. */
+static void close_to_others(const char *path)
+{
+    struct stat file;
+    if (stat(path, &file) < 0 || (file.st_mode & 077) == 0)
+        return;
+    if (chmod(path, 0600) == 0)
+        log_warn("token", "%s could be read by others; it is closed to them now", path);
+    else
+        log_error("token", "%s can be read by others: %s", path, strerror(errno));
+}
+
 char *token_load(const struct config *config, char *fault, size_t size)
 {
     if (*config->http_operator_token)
@@ -56,6 +69,7 @@ char *token_load(const struct config *config, char *fault, size_t size)
         free(token);
         token = make_token(path, fault, size);
     }
+    close_to_others(path);
     free(path);
     return token;
 }

@@ -26,3 +26,22 @@ def make_instance(request):
     yield make
     for instance in made:
         instance.close(keep=getattr(request.node, "failed", False))
+
+
+@pytest.fixture
+def make_ingress(request):
+    """orch-ingress alone; the directory of a failed test stays for a look."""
+    from ingress_kit import Ingress
+    made = []
+
+    def make(*arguments, start=True, **named):
+        made.append(Ingress(*arguments, **named))
+        return made[-1].start() if start else made[-1]
+    yield make
+    for ingress in made:
+        ingress.close(keep=getattr(request.node, "failed", False))
+
+
+@pytest.fixture
+def ingress(make_ingress):
+    return make_ingress()
