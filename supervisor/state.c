@@ -166,13 +166,15 @@ void state_publish(struct supervisor *supervisor)
     {
         if (!slot->dirty)
             continue;
+        bool finishing = slot->policy.state == POLICY_STATE_FINISHING;
         struct status_facts facts = {
-            .changed_ms = slot->changed_ms,
+            /* as runsv: how long the process lives, not how long it is ready */
+            .changed_ms = slot->pid && !finishing ? slot->started_ms : slot->changed_ms,
             .pid = slot->pid,
             .paused = slot->paused,
             .want_up = slot->policy.want == POLICY_WANT_UP,
             .term_sent = slot->policy.term_sent,
-            .finishing = slot->policy.state == POLICY_STATE_FINISHING,
+            .finishing = finishing,
             .leaving = slot->policy.want == POLICY_WANT_LEAVE,
         };
         slot->dirty = false;
