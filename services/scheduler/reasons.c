@@ -35,6 +35,19 @@ enum reason reason_by_code(const char *text)
     return REASON_COUNT;
 }
 
+const char *reason_rest(const char *text)
+{
+    if (text == NULL || reason_by_code(text) == REASON_COUNT)
+        return text;
+    const char *rest = strchr(text, ':');
+    if (rest == NULL)
+        return text;
+    rest++;
+    while (*rest == ' ')
+        rest++;
+    return *rest ? rest : text;
+}
+
 void reason_format(enum reason reason, const char *text, char *out, size_t size)
 {
     snprintf(out, size, "%s: %s", reason_code(reason), text != NULL ? text : reason_text(reason));

@@ -97,11 +97,11 @@ bool task_load_by_key(struct scheduler *scheduler, const char *key, struct task 
 
 void task_free(struct task *task)
 {
-    char **texts[] = {&task->project,        &task->repo,     &task->issue,       &task->key,
-                      &task->branch,         &task->natural_key, &task->title,
-                      &task->description,    &task->blocked_reason, &task->findings,
-                      &task->display,        &task->pr_url,   &task->pr_head,     &task->head,
-                      &task->merged_commit};
+    char **texts[] = {&task->project,  &task->repo,        &task->issue,
+                      &task->key,      &task->branch,      &task->natural_key,
+                      &task->title,    &task->description, &task->blocked_reason,
+                      &task->findings, &task->display,     &task->pr_url,
+                      &task->pr_head,  &task->head,        &task->merged_commit};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(*texts[i]);
     memset(task, 0, sizeof *task);
@@ -160,11 +160,10 @@ void job_free(struct job *job)
 static void count_jobs(struct scheduler *scheduler, const struct task *task,
                        struct stage_facts *facts)
 {
-    sqlite3_stmt *row =
-        store_ask(scheduler->store,
-                  "SELECT entry, kind, state FROM jobs INDEXED BY jobs_live"
-                  " WHERE task = ?1 AND state IN ('queued','running')",
-                  "i", task->id);
+    sqlite3_stmt *row = store_ask(scheduler->store,
+                                  "SELECT entry, kind, state FROM jobs INDEXED BY jobs_live"
+                                  " WHERE task = ?1 AND state IN ('queued','running')",
+                                  "i", task->id);
     bool agent_queued = false;
     while (store_row(scheduler->store, row)) {
         enum job_kind kind = job_kind_by_name(column_text(row, 1));
@@ -216,9 +215,9 @@ void task_facts(struct scheduler *scheduler, const struct task *task, enum stage
     count_jobs(scheduler, task, facts);
     facts->command_seen = seen(scheduler, task, "", command);
     facts->refusal_said = seen(scheduler, task, "refused:", command);
-    facts->lease_held = store_number(scheduler->store, 0,
-                                     "SELECT 1 FROM leases WHERE repo = ?1 AND task = ?2", "si",
-                                     task->repo, task->id) != 0;
+    facts->lease_held =
+        store_number(scheduler->store, 0, "SELECT 1 FROM leases WHERE repo = ?1 AND task = ?2",
+                     "si", task->repo, task->id) != 0;
     if (project) {
         facts->staging_on =
             config_feature_applies(config->staging_enabled, config->staging_repos, project);

@@ -28,6 +28,7 @@ struct scheduler {
     json_t *progress;       /* run id: last run_progress that is not written yet */
     int64_t now_ms;         /* wall clock of this turn */
     int64_t inbox_position; /* as last committed */
+    int64_t inbox_taken;    /* in the open turn */
     int64_t inbox_known;    /* newest row that we heard of */
     int64_t low_disk_mb;    /* free space where it is under disk.low_water_mb, else -1 */
     int claimed;            /* in the open turn */

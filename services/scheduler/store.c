@@ -142,8 +142,7 @@ static void bind(sqlite3_stmt *statement, const char *types, va_list arguments)
     }
 }
 
-static sqlite3_stmt *ask(struct store *store, const char *sql, const char *types,
-                         va_list arguments)
+static sqlite3_stmt *ask(struct store *store, const char *sql, const char *types, va_list arguments)
 {
     sqlite3_stmt *statement = store->failed ? NULL : prepared(store, sql);
     if (!statement) {

@@ -39,6 +39,9 @@ CREATE TABLE tasks (
     cleanup_job       INTEGER,                      -- cancelled: its cleanup, unreported while set
     effect_ordinal    INTEGER NOT NULL DEFAULT 0,   -- last ordinal given to an effect
     issue_updated     INTEGER NOT NULL DEFAULT 0,   -- newest updated_at seen from the tracker
+    comments          TEXT NOT NULL DEFAULT '[]',   -- people's, as the tracker last told: {author, body, at_ms}
+    comments_at       INTEGER NOT NULL DEFAULT 0,   -- when it told
+    asked_at          INTEGER NOT NULL DEFAULT 0,   -- last answer to a query, 'unknown' included
     created_at        INTEGER NOT NULL,
     ended_at          INTEGER
 ) STRICT;
@@ -89,6 +92,7 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_queued  ON jobs(stage_rank DESC, priority DESC, task, id) WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs(project, role) WHERE state = 'running';
 CREATE INDEX jobs_live    ON jobs(task, entry) WHERE state IN ('queued','running');
+CREATE INDEX jobs_queries ON jobs(id) WHERE state = 'queued' AND kind = 'query';
 CREATE INDEX jobs_task    ON jobs(task, id);
 
 CREATE TABLE agent_runs (       -- every run, reserved jobs' included
@@ -236,6 +240,7 @@ CREATE TABLE local_issues (
     status       TEXT NOT NULL,                     -- status name, as people see it
     labels       TEXT NOT NULL DEFAULT '[]',
     status_ours  INTEGER NOT NULL DEFAULT 0,        -- 1: we wrote the status last
+    status_unheard INTEGER NOT NULL DEFAULT 0,      -- 1: a person's command that raised no event (a lost webhook)
     status_actor TEXT,
     status_external_id TEXT,                        -- of our last write
     created_at   INTEGER NOT NULL,

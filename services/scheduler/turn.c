@@ -3,7 +3,6 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/log.h"
-#include "services/scheduler/claim.h"
 #include "services/scheduler/scheduler.h"
 
 enum { PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 5000 };
@@ -25,7 +24,6 @@ void scheduler_init(struct scheduler *scheduler, const struct config *config, st
     scheduler->progress = json_object();
     journal_init(&scheduler->journal);
     work_init(&scheduler->work);
-    claim_prepare(scheduler);
 }
 
 void scheduler_free(struct scheduler *scheduler)
@@ -54,6 +52,7 @@ static void fail_turn(struct scheduler *scheduler)
 {
     store_rollback(scheduler->store);
     journal_forget(&scheduler->journal);
+    work_drop(scheduler);
     scheduler->claimed = 0;
     if (store_fault_is_world(scheduler->store) || !scheduler->store->db)
         pause_store(scheduler);
@@ -73,7 +72,7 @@ int turn_begin(struct scheduler *scheduler)
 
 int turn_commit(struct scheduler *scheduler)
 {
-    work_claim(scheduler);
+    work_fill(scheduler);
     if (store_commit(scheduler->store) < 0) {
         fail_turn(scheduler);
         return -1;
@@ -81,7 +80,6 @@ int turn_commit(struct scheduler *scheduler)
     if (scheduler->claimed > 0)
         crash_point(CRASH_CLAIM_AFTER_COMMIT);
     scheduler->counters.claims += scheduler->claimed;
-    scheduler->work.changed = true;
     journal_publish(&scheduler->journal, scheduler->bus);
     return 0;
 }
@@ -109,8 +107,6 @@ bool turn_recover(struct scheduler *scheduler)
         log_info("store", "main.db can be written again after %d tries", scheduler->store_faults);
         scheduler->store_faults = 0;
         scheduler->retry_store_at = 0;
-        scheduler->work.changed = true;
-        claim_prepare(scheduler);
         if (scheduler->bus)
             bus_set_error(scheduler->bus, "");
         return true;

@@ -1,0 +1,57 @@
+/* PURE: no I/O */
+#include "services/scheduler/claim_rules.h"
+
+static bool begins_task(const struct claim_facts *f)
+{
+    return f->kind == JOB_AGENT && f->stage == STAGE_ANALYSIS;
+}
+
+/* Agents spend money and memory; reserved jobs are short, and what they hold up (a merge lease, a
+ * cleanup) should not wait behind an agent's half hour. */
+static enum reason judge_limits(const struct claim_facts *f)
+{
+    if (f->kind != JOB_AGENT)
+        return REASON_OK;
+    if (f->agents >= f->agents_max)
+        return REASON_LIMIT_GLOBAL;
+    if (f->project_agents >= f->project_agents_max)
+        return REASON_LIMIT_PROJECT;
+    if (f->role_agents_max > 0 && f->role_agents >= f->role_agents_max)
+        return REASON_LIMIT_ROLE;
+    return REASON_OK;
+}
+
+static enum reason judge_task(const struct claim_facts *f)
+{
+    if (f->task_runs)
+        return REASON_TASK_BUSY;
+    if (begins_task(f) && !f->predecessor_cleaned)
+        return REASON_PREDECESSOR;
+    if (begins_task(f) && f->is_frozen)
+        return REASON_FROZEN;
+    if (begins_task(f) && f->is_gated)
+        return REASON_SERIAL_GATE;
+    if (f->kind == JOB_MERGE_GATE && f->lease_busy)
+        return REASON_LEASE_BUSY;
+    if (f->kind == JOB_MERGE && !f->lease_held)
+        return REASON_LEASE_LOST;
+    return REASON_OK;
+}
+
+enum reason claim_judge(const struct claim_facts *f)
+{
+    if (!f->project_known)
+        return REASON_UNKNOWN_PROJECT;
+    if (f->starting)
+        return REASON_STARTING;
+    if (f->paused || f->project_paused)
+        return REASON_PAUSED;
+    if (f->draining)
+        return REASON_DRAINING;
+    if (f->disk_low)
+        return REASON_DISK_LOW;
+    if (!f->due)
+        return REASON_COUNT;
+    enum reason reason = judge_task(f);
+    return reason != REASON_OK ? reason : judge_limits(f);
+}

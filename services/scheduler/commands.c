@@ -1,0 +1,193 @@
+#include "services/scheduler/commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lib/buffer.h"
+#include "services/scheduler/findings.h"
+#include "services/scheduler/queries.h"
+
+enum { NAME_SIZE = 192 };
+
+/* ---- run_start ---- */
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? json_string(text) : json_null();
+}
+
+static int64_t timeout_ms(const struct scheduler *scheduler, const struct project *project,
+                          const struct job *job)
+{
+    const struct config *config = scheduler->config;
+    if (!job->role)
+        return (config->agent_timeout_seconds + project->test_timeout_s) * 1000;
+    const json_t *own = json_object_get(config->agent_timeout_overrides, job->role);
+    return (json_is_integer(own) ? json_integer_value(own) : config->agent_timeout_seconds) * 1000;
+}
+
+/* The commit that a reserved job is bound to: what the gate is to judge, what it judged. */
+static char *pinned_head(struct scheduler *scheduler, const struct task *task,
+                         const struct job *job)
+{
+    if (job->kind == JOB_MERGE)
+        return store_text(scheduler->store,
+                          "SELECT new_head FROM leases WHERE repo = ?1 AND task = ?2", "si",
+                          task->repo, task->id);
+    if (job->role || job->kind == JOB_CLEANUP || !task->head)
+        return NULL;
+    return xstrdup(task->head);
+}
+
+static json_t *pull_request(const struct task *task)
+{
+    if (!task->pr_number)
+        return json_null();
+    return json_pack("{sI ss* ss*}", "number", (json_int_t)task->pr_number, "url", task->pr_url,
+                     "head", task->pr_head);
+}
+
+static bool wants_findings(const struct job *job)
+{
+    json_t *input = json_loads(job->input, 0, NULL);
+    bool wants = json_is_true(json_object_get(input, "with_findings"));
+    json_decref(input);
+    return wants;
+}
+
+/* An agent that was started has found the stage's verdict file of an earlier entry removed. */
+static bool is_first_of_entry(struct scheduler *scheduler, const struct task *task,
+                              const struct job *job)
+{
+    return store_number(scheduler->store, 0,
+                        "SELECT 1 FROM agent_runs WHERE task = ?1 AND entry = ?2"
+                        " AND started_at IS NOT NULL LIMIT 1",
+                        "ii", task->id, job->entry) == 0;
+}
+
+static json_t *build_start(struct scheduler *scheduler, const struct task *task,
+                           const struct job *job, const char *run)
+{
+    const struct project *project = scheduler_project(scheduler, task->project);
+    char key[NAME_SIZE], branch[NAME_SIZE];
+    int64_t timeout = timeout_ms(scheduler, project, job);
+    char *head = pinned_head(scheduler, task, job);
+    bool stale = false;
+    json_t *comments = job->role ? queries_comments(scheduler, task, &stale) : json_array();
+    json_t *message = message_new(
+        MESSAGE_run_start, NULL,
+        "{ss sI ss sI ss ss sI ss so si ss ss ss so so so so so sb sI sI sb}", "run", run, "job",
+        (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
+        (json_int_t)task->id, "key", natural_text(task, task->key, key, sizeof key), "project",
+        task->project, "entry", (json_int_t)job->entry, "stage", stage_table[job->stage].name,
+        "role", text_or_null(job->role), "attempt", job->attempt, "branch",
+        natural_text(task, task->branch, branch, sizeof branch), "title", task->title,
+        "description", task->description, "comments", comments, "findings",
+        wants_findings(job) ? findings_decode(task->findings) : json_array(), "pull_request",
+        pull_request(task), "head", text_or_null(head), "resume_session",
+        text_or_null(job->session), "first_of_entry",
+        (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
+        (json_int_t)timeout, "deadline_ms", (json_int_t)(scheduler->now_ms + timeout),
+        "comments_stale", (int)stale);
+    free(head);
+    return message;
+}
+
+void commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job)
+{
+    char run[NAME_SIZE], key[NAME_SIZE];
+    int64_t number =
+        store_number(scheduler->store, 1, "SELECT runs FROM jobs WHERE id = ?1", "i", job->id);
+    snprintf(run, sizeof run, "%s-j%lld-r%lld", natural_text(task, task->key, key, sizeof key),
+             (long long)job->id, (long long)number);
+    json_t *message = build_start(scheduler, task, job, run);
+    char *text = json_dumps(message, JSON_COMPACT);
+    store_run(scheduler->store,
+              "INSERT INTO agent_runs (id, job, task, entry, role, attempt, state, command,"
+              " session, commanded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'commanded', ?7, ?8, ?9)",
+              "siiisissi", run, job->id, task->id, job->entry, job->role, (int64_t)job->attempt,
+              text, job->session, scheduler->now_ms);
+    store_run(scheduler->store, "UPDATE jobs SET run = ?2 WHERE id = ?1", "is", job->id, run);
+    journal_add(&scheduler->journal, scheduler->store, scheduler->now_ms,
+                &(struct journal_about){.event = "job",
+                                        .task = task->key,
+                                        .stage = stage_table[task->stage].name,
+                                        .job = job->id,
+                                        .run = run},
+                json_pack("{ss ss so si}", "state", "running", "kind",
+                          job_kind_table[job->kind].name, "role", text_or_null(job->role),
+                          "attempt", job->attempt));
+    work_give(scheduler, WORK_RUNNER, run, message);
+    free(text);
+}
+
+bool commands_stop(struct scheduler *scheduler, const char *run, const char *reason)
+{
+    return store_run(scheduler->store,
+                     "UPDATE agent_runs SET stop = ?2 WHERE id = ?1 AND state <> 'ended'"
+                     " AND stop IS NULL",
+                     "ss", run, reason) > 0;
+}
+
+/* ---- handing out ---- */
+
+static void give_run(struct scheduler *scheduler, sqlite3_stmt *row)
+{
+    const char *run = column_text(row, 0);
+    if (strcmp(column_text(row, 1), "commanded") == 0 && work_wants(scheduler, WORK_RUNNER, run)) {
+        json_t *message = json_loads(column_text(row, 2), 0, NULL);
+        if (message)
+            work_give(scheduler, WORK_RUNNER, run, message);
+    }
+    if (column_text(row, 3) && work_has_room(scheduler, WORK_RUNNER)) {
+        char *key = xformat("stop:%s", run);
+        if (work_wants(scheduler, WORK_RUNNER, key))
+            work_give(scheduler, WORK_RUNNER, key,
+                      message_new(MESSAGE_run_stop, NULL, "{ss ss}", "run", run, "reason",
+                                  column_text(row, 3)));
+        free(key);
+    }
+}
+
+void commands_give_runs(struct scheduler *scheduler)
+{
+    sqlite3_stmt *row =
+        store_ask(scheduler->store,
+                  "SELECT id, state, command, stop FROM agent_runs INDEXED BY agent_runs_live"
+                  " WHERE state <> 'ended' AND (state = 'commanded' OR stop IS NOT NULL)"
+                  " ORDER BY commanded_at, id",
+                  "");
+    while (work_has_room(scheduler, WORK_RUNNER) && store_row(scheduler->store, row))
+        give_run(scheduler, row);
+    store_done(row);
+}
+
+static json_t *build_query(sqlite3_stmt *row)
+{
+    json_t *input = json_loads(column_text(row, 1), 0, NULL);
+    int64_t pull = column_int(row, 5);
+    json_t *message = message_new(
+        MESSAGE_query, NULL, "{sI ss ss ss ss so so}", "job", (json_int_t)column_int(row, 0),
+        "what", message_text(input, "what", "issue"), "project", column_text(row, 2), "issue",
+        column_text(row, 3), "key", column_text(row, 4), "pull_request",
+        pull ? json_integer(pull) : json_null(), "head", text_or_null(column_text(row, 6)));
+    json_decref(input);
+    return message;
+}
+
+void commands_give_queries(struct scheduler *scheduler)
+{
+    sqlite3_stmt *row =
+        store_ask(scheduler->store,
+                  "SELECT j.id, j.input, t.project, t.issue, t.key, t.pr_number, t.head"
+                  " FROM jobs j INDEXED BY jobs_queries JOIN tasks t ON t.id = j.task"
+                  " WHERE j.state = 'queued' AND j.kind = 'query' ORDER BY j.id",
+                  "");
+    while (work_has_room(scheduler, WORK_RECONCILER) && store_row(scheduler->store, row)) {
+        char key[24];
+        snprintf(key, sizeof key, "%lld", (long long)column_int(row, 0));
+        if (work_wants(scheduler, WORK_RECONCILER, key))
+            work_give(scheduler, WORK_RECONCILER, key, build_query(row));
+    }
+    store_done(row);
+}

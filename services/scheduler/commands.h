@@ -1,0 +1,18 @@
+/* Commands for runner and reconciler: rows until they are acknowledged. */
+#ifndef ORCH_COMMANDS_H
+#define ORCH_COMMANDS_H
+
+#include "services/scheduler/rows.h"
+
+/* Makes the run of a job that was just claimed: its row with its command. job: as loaded before the
+ * claim. In the open turn. Gives it to the runner. */
+void commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job);
+
+/* Orders a run to end. False where it has ended or was told so before. reason: "code: text". */
+bool commands_stop(struct scheduler *scheduler, const char *run, const char *reason);
+
+/* What waits for a held request: runs that were commanded or are to end; queries. */
+void commands_give_runs(struct scheduler *scheduler);
+void commands_give_queries(struct scheduler *scheduler);
+
+#endif

@@ -1,0 +1,185 @@
+#include "services/scheduler/events.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "lib/crash.h"
+#include "lib/log.h"
+#include "services/scheduler/local.h"
+#include "services/scheduler/operator.h"
+#include "services/scheduler/perform.h"
+
+enum { EVENT_ID_SIZE = 24 };
+
+/* ---- what became of it ---- */
+
+static void record(struct scheduler *scheduler, int64_t seq, const struct performed *performed,
+                   int64_t task)
+{
+    store_run(scheduler->store,
+              "INSERT INTO decisions (event, result, reason, task, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+              "issni", seq, outcome_name(performed->outcome), performed->words,
+              task > 0 ? task : (int64_t)-1, scheduler->now_ms);
+    if (performed->outcome == DECISION_IGNORED)
+        scheduler->counters.ignored++;
+    else if (performed->outcome == DECISION_REFUSED)
+        scheduler->counters.refused++;
+}
+
+static void give(struct performed *performed, enum decision_outcome outcome, enum reason reason,
+                 const char *text)
+{
+    performed->outcome = outcome;
+    performed->reason = reason;
+    reason_format(reason, text, performed->words, sizeof performed->words);
+}
+
+/* ---- the built-in tracker ---- */
+
+static enum stage_event_kind event_of(const struct local_change *change)
+{
+    switch (change->command) {
+    case STATUS_TO_ANALYSE:
+        return STAGE_EVENT_TO_ANALYSE;
+    case STATUS_APPROVED:
+        return STAGE_EVENT_APPROVED;
+    case STATUS_CONFIRM_DEPLOY:
+        return STAGE_EVENT_CONFIRM_DEPLOY;
+    case STATUS_STOP:
+        return STAGE_EVENT_STOP;
+    default:
+        return change->approved ? STAGE_EVENT_APPROVED : STAGE_EVENT_COMMENT;
+    }
+}
+
+/* What people change of an issue is what the next run is told. */
+static void carry_over(struct scheduler *scheduler, const struct task *task, const json_t *issue)
+{
+    char *labels = json_dumps(json_object_get(issue, "labels"), JSON_COMPACT);
+    store_run(scheduler->store,
+              "UPDATE tasks SET title = ?2, description = ?3, labels = ?4 WHERE id = ?1", "isss",
+              task->id, message_text(issue, "title", ""), message_text(issue, "body", ""), labels);
+    free(labels);
+}
+
+static void take_change(struct scheduler *scheduler, const json_t *event,
+                        const struct local_change *change, struct task *task,
+                        struct performed *performed)
+{
+    json_t *issue = NULL;
+    task_load_by_issue(scheduler, change->issue, task);
+    local_issue(scheduler, change->issue, &issue);
+    if (task->exists && !task->terminal)
+        carry_over(scheduler, task, issue);
+    if (change->command == STATUS_COUNT && !change->approved) {
+        bool comment = strcmp(message_text(event, "kind", ""), "comment") == 0;
+        give(performed, DECISION_IGNORED,
+             comment             ? REASON_COMMENTED
+             : change->announced ? REASON_CHANGED
+                                 : REASON_NO_COMMAND,
+             change->announced ? NULL : "not announced: the reconciler finds it");
+    } else {
+        const struct occurrence occurrence = {
+            .event = {.kind = event_of(change), .source = SOURCE_TRACKER},
+            .actor = message_text(event, "actor", "somebody"),
+            .project = change->project,
+            .issue = change->issue,
+            .key = message_text(issue, "key", ""),
+            .title = message_text(issue, "title", ""),
+            .description = message_text(issue, "body", ""),
+            .labels = json_object_get(issue, "labels"),
+        };
+        perform(scheduler, task, &occurrence, performed);
+    }
+    json_decref(issue);
+}
+
+static void take_local(struct scheduler *scheduler, const json_t *event, struct task *task,
+                       struct performed *performed)
+{
+    struct local_change change;
+    local_apply(scheduler, event, &change);
+    if (change.result == LOCAL_UNKNOWN_PROJECT)
+        give(performed, DECISION_REFUSED, REASON_UNKNOWN_PROJECT,
+             "no project of this key with the built-in tracker");
+    else if (change.result == LOCAL_UNKNOWN_ISSUE)
+        give(performed, DECISION_IGNORED, REASON_UNKNOWN_TASK, "no such issue");
+    else
+        take_change(scheduler, event, &change, task, performed);
+}
+
+/* ---- one row ---- */
+
+static json_t *parse(const struct inbox_row *row)
+{
+    json_t *event = json_loadb(row->body, row->size, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(event))
+        return event;
+    json_decref(event);
+    return NULL;
+}
+
+static void decide(struct scheduler *scheduler, const struct inbox_row *row, struct task *task,
+                   struct performed *performed)
+{
+    bool local = strcmp(row->source, "local") == 0;
+    if (!local && strcmp(row->source, "operator") != 0) {
+        give(performed, DECISION_IGNORED, REASON_NO_DRIVER, NULL);
+        return;
+    }
+    json_t *event = parse(row);
+    if (!event) {
+        scheduler->counters.unreadable++;
+        give(performed, DECISION_IGNORED, REASON_UNREADABLE, NULL);
+    } else if (local) {
+        take_local(scheduler, event, task, performed);
+    } else {
+        operator_take(scheduler, event, task, performed);
+    }
+    json_decref(event);
+}
+
+/* An event that the rows refuse to take is said and passed over: it must not stop what comes after
+ * it. A fault of the disk's is no such thing, the whole turn is made again. */
+static void take_row(struct scheduler *scheduler, const struct inbox_row *row)
+{
+    struct task task = {0};
+    struct performed performed = {0};
+    store_part_begin(scheduler->store);
+    journal_part_begin(&scheduler->journal);
+    decide(scheduler, row, &task, &performed);
+    if (scheduler->store->failed && !store_fault_is_world(scheduler->store)) {
+        log_error("event", "event %lld (%s) could not be carried out: %s", (long long)row->seq,
+                  row->source, scheduler->store->fault);
+        store_part_drop(scheduler->store);
+        journal_part_drop(&scheduler->journal);
+        store_part_begin(scheduler->store);
+        give(&performed, DECISION_REFUSED, REASON_INTERNAL, NULL);
+        task_free(&task);
+    }
+    record(scheduler, row->seq, &performed, task.exists ? task.id : 0);
+    store_part_keep(scheduler->store);
+    task_free(&task);
+    scheduler->counters.events++;
+}
+
+int events_take(struct scheduler *scheduler)
+{
+    char fault[STORE_FAULT_SIZE];
+    const struct inbox_row *rows;
+    int count = inbox_read_next(scheduler->inbox, scheduler->inbox_position, EVENTS_PER_TURN, &rows,
+                                fault, sizeof fault);
+    if (count < 0) {
+        log_error("inbox", "the inbox cannot be read: %s", fault);
+        if (scheduler->bus)
+            bus_set_error(scheduler->bus, fault);
+        return -1;
+    }
+    for (int i = 0; i < count; i++)
+        take_row(scheduler, &rows[i]);
+    if (count > 0) {
+        meta_set(scheduler, "inbox_position", rows[count - 1].seq);
+        scheduler->inbox_taken = rows[count - 1].seq;
+        crash_point(CRASH_EVENT_BEFORE_COMMIT);
+    }
+    return count;
+}

@@ -1,0 +1,32 @@
+/* From an event to rows: the stage machine is asked once, and what it decides is carried out in the
+ * open turn. There is no other way to change a task's stage. */
+#ifndef ORCH_PERFORM_H
+#define ORCH_PERFORM_H
+
+#include "services/scheduler/rows.h"
+
+/* What happened to a task. Texts are borrowed; NULL and 0 where they do not apply. */
+struct occurrence {
+    struct stage_event event;
+    const char *actor;       /* person, role, or the service that found it */
+    const char *reason_text; /* more exact than the decision's default words */
+    const json_t *findings;  /* of the gate, bounded */
+    const char *log_tail;    /* of the run that ended */
+    /* a task that does not exist yet */
+    const char *project, *issue, *key, *title, *description;
+    const json_t *labels;
+};
+
+struct performed {
+    enum decision_outcome outcome;
+    enum reason reason;
+    char words[400]; /* "code: text" */
+};
+
+/* task: as loaded (exists false: none); reloaded where it changed. */
+void perform(struct scheduler *scheduler, struct task *task, const struct occurrence *occurrence,
+             struct performed *performed);
+
+const char *outcome_name(enum decision_outcome outcome); /* applied refused ignored */
+
+#endif

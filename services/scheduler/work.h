@@ -1,0 +1,64 @@
+/* Work for the services that ask for it (docs/adr/0002).
+ *
+ * A peer's request is held until there is something for it. What is handed out is looked up inside
+ * the transaction that makes it so (work_fill) and leaves after its commit (work_answer). It stays
+ * a row until its own acknowledgement; this memory only says what the present process of the peer
+ * has already got, so that nobody is handed the same thing at every turn. */
+#ifndef ORCH_WORK_H
+#define ORCH_WORK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <jansson.h>
+#include "protocol/bus.h"
+
+struct scheduler;
+
+enum work_peer_id { WORK_RUNNER, WORK_NOTIFIER, WORK_RECONCILER, WORK_MONITOR, WORK_PEER_COUNT };
+
+struct work_peer {
+    void *ticket;     /* of the held work_request; NULL: nothing is asked */
+    int64_t until_ms; /* monotonic: answered empty then */
+    int max;
+    char boot[40];
+    int64_t asked_ms; /* monotonic, of the last request; 0: never */
+    json_t *handed;   /* key: monotonic ms of the hand-over, to this boot */
+    json_t *items;    /* found in the open turn, to leave after its commit */
+};
+
+struct work {
+    struct work_peer peers[WORK_PEER_COUNT];
+    int64_t pass;    /* number of the pass that this start waits for; 0: not numbered yet */
+    bool pass_ended; /* until then nothing is claimed */
+    int64_t due_ms;  /* monotonic: something waits for this time; INT64_MAX: nothing does */
+};
+
+void work_init(struct work *work);
+void work_free(struct work *work);
+
+/* Takes the ticket. False where no such service asks for work (the ticket is not taken). */
+bool work_ask(struct scheduler *scheduler, const json_t *request, void *ticket);
+/* Whether this peer's request is held and has room. */
+bool work_has_room(const struct scheduler *scheduler, enum work_peer_id peer);
+/* Whether the peer has asked within this time. */
+bool work_is_alive(const struct scheduler *scheduler, enum work_peer_id peer, int64_t within_ms);
+
+/* key: what an item is acknowledged by. False where it is with the peer already. */
+bool work_wants(struct scheduler *scheduler, enum work_peer_id peer, const char *key);
+/* In the open turn. Takes item. */
+void work_give(struct scheduler *scheduler, enum work_peer_id peer, const char *key, json_t *item);
+/* The acknowledgement came. */
+void work_forget(struct scheduler *scheduler, enum work_peer_id peer, const char *key);
+/* Something becomes due by the wall clock: the loop looks again then. */
+void work_wake_at(struct scheduler *scheduler, int64_t wall_ms);
+
+/* In the open turn, last: claims, and everything else that is there for a held request. */
+void work_fill(struct scheduler *scheduler);
+/* After the commit: the answers leave; requests that waited long enough are answered empty. */
+void work_answer(struct scheduler *scheduler);
+/* After a rollback. */
+void work_drop(struct scheduler *scheduler);
+/* Milliseconds until a request's time is over or something is due; -1: never. */
+int64_t work_wait_ms(const struct scheduler *scheduler);
+
+#endif
