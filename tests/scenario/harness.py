@@ -228,7 +228,9 @@ class Instance:
         return self.task(key).get("stage")
 
     def issue(self, key):
-        return self.must("GET", f"/local/issues/{key}")[1]
+        """{} while the scheduler has not read of it yet."""
+        status, answer = self.must("GET", f"/local/issues/{key}")
+        return answer if status == 200 else {}
 
     # ---- waiting and ending ----
 

@@ -1,5 +1,6 @@
 """What must hold after every finished journey, whatever was killed on the way. Looked at from outside."""
 
+import json
 from collections import Counter
 
 from harness import git
@@ -42,7 +43,6 @@ def check_jobs(task):
 
 def check_forge(instance, task):
     pulls = [path for path in (instance.repo / "pull-requests").glob("*.json")]
-    import json
     own = [json.loads(path.read_text()) for path in pulls]
     own = [pull for pull in own if pull["head"] == task["branch"]]
     assert len(own) == 1, f"pull requests of {task['branch']}: {own}"
@@ -66,20 +66,46 @@ def check_commits(instance, task):
     assert not twice, f"committed twice: {twice}"
 
 
-def check_comments(instance, task, rejections):
-    """Each thing is said once. Two comments of one author with the same text are one said twice."""
-    comments = instance.issue(task["key"])["comments"]
-    texts = Counter((comment["author"], comment["body"]) for comment in comments)
-    finished = Counter(comment["author"] for comment in comments
-                       if " done · " in comment["body"] or " done" in comment["body"][:40])
-    twice = {text: count for text, count in texts.items()
-             if count > 1 and "said once" not in text[1]}
-    # the same stage entered twice says the same words twice: only what names a run is unique
-    named = {text: count for text, count in twice.items() if "-r" in text[1] or " done · " in text[1]}
-    assert not named, f"said twice: {named}"
-    summaries = [comment for comment in comments if "Σ" in comment["body"]]
+LABELS = {"analysis": "Analysis", "architecture": "Architecture", "development": "Development",
+          "review": "Code Review", "testing": "Testing", "deploy-staging": "Deploying (staging)",
+          "deploy": "Deploying", "done": "Done"}
+
+
+def expected_statuses(rejections):
+    shown = [LABELS[stage] for stage in expected_stages(rejections)]
+    return shown[:1] + ["Awaiting Approval"] + shown[1:]
+
+
+def check_statuses(issue, rejections):
+    """What the tracker showed is what a fault-free run shows, in its order and none of it twice. A
+    status that a newer one overtook before it was delivered may be missing."""
+    shown = [row["status"] for row in issue["status_history"] if row["actor"] == "stream"]
+    left = iter(expected_statuses(rejections))
+    assert all(status in left for status in shown), shown
+    assert shown[-1] == "Done", shown
+
+
+def check_comments(issue, task, rejections):
+    """Each thing is said as often as in a fault-free run: once per transition, per started run, per
+    task."""
+    comments = issue["comments"]
+    by_stream = [comment["body"] for comment in comments if comment["author"] == "stream"]
+    # all arrivals but the first row (created) and done, which the summary tells of
+    assert len(by_stream) == len(expected_stages(rejections)) - 1, by_stream
+    for role in ("analyst", "architect", "developer", "reviewer", "tester"):
+        runs = [run for run in task["runs"] if run["role"] == role and run["started_at"]]
+        own = [comment["body"] for comment in comments if comment["author"] == role]
+        started = [body for body in own if " started \u00b7 attempt " in body[:60]]
+        ended = [body for body in own if " done \u00b7 " in body[:60] or " failed: " in body[:60]]
+        assert len(ended) == len(runs), (role, own, runs)
+        lost = [run for run in runs if run["outcome"] == "lost"]
+        assert len(runs) - len(lost) <= len(started) <= len(runs), (role, own, runs)
+    asked = [body for body in (comment["body"] for comment in comments
+                               if comment["author"] == "analyst") if "The analysis is ready" in body]
+    assert len(asked) == 1, asked
+    summaries = [comment for comment in comments if "\u03a3" in comment["body"]]
     assert len(summaries) == 1, f"{len(summaries)} summaries"
-    return finished
+    assert len(comments) == len({comment["id"] for comment in comments})
 
 
 def check_all(instance, key, rejections=0):
@@ -93,4 +119,6 @@ def check_all(instance, key, rejections=0):
     instance.wait_for(lambda: instance.issue(key)["status"] == "Done", 20, f"{key} shows Done")
     instance.wait_for(lambda: any("Σ" in comment["body"]
                                   for comment in instance.issue(key)["comments"]), 20, "summary")
-    check_comments(instance, task, rejections)
+    issue = instance.issue(key)
+    check_statuses(issue, rejections)
+    check_comments(issue, task, rejections)

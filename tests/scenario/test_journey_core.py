@@ -48,7 +48,7 @@ def test_only_a_person_approves(make_instance):
 def test_approved_in_the_tracker(make_instance):
     instance = make_instance().start()
     key = instance.new_issue(1)
-    instance.wait_for(lambda: instance.issue(key)["status"] == "Awaiting Approval", 30, "is shown")
+    instance.wait_for(lambda: instance.issue(key).get("status") == "Awaiting Approval", 30, "is shown")
     instance.must("POST", "/webhook/local", {"delivery": "approved-1", "kind": "status",
                                              "issue": key, "status": "Approved", "actor": "ada"})
     instance.wait_stage(key, "done")
@@ -59,7 +59,7 @@ def test_a_lost_webhook_costs_an_interval(make_instance):
     """announce: false changes the tracker and tells nobody; the reconciler finds it."""
     instance = make_instance(keys={"reconciler": {"interval_s": 1}}).start()
     key = instance.new_issue(1, announce=False)
-    instance.wait_for(lambda: instance.issue(key)["status"] == "Awaiting Approval", 30, "started")
+    instance.wait_for(lambda: instance.issue(key).get("status") == "Awaiting Approval", 30, "started")
     instance.must("POST", "/webhook/local", {
         "delivery": "approved-1", "kind": "status", "issue": key, "status": "Approved",
         "actor": "ada", "announce": False})
