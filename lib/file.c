@@ -93,12 +93,15 @@ static int replace(const char *path, const void *data, size_t size, mode_t mode,
     int saved = errno;
     free(temporary);
     errno = saved;
-    if (result == 0 && durable)
-        result = sync_parent(path);
     return result;
 }
 
 int file_write_durable(const char *path, const void *data, size_t size, mode_t mode)
+{
+    return replace(path, data, size, mode, true) == 0 ? sync_parent(path) : -1;
+}
+
+int file_write_synced(const char *path, const void *data, size_t size, mode_t mode)
 {
     return replace(path, data, size, mode, true);
 }

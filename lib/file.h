@@ -13,6 +13,10 @@ int file_write_durable(const char *path, const void *data, size_t size, mode_t m
 /* The same without the two fsyncs: for state that a restart makes anew (supervisor.json). */
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode);
 
+/* The same with the fsync of the file and without that of the directory: for one whose name need
+ * not be on the disk before a neighbour's, which the caller writes durably next. */
+int file_write_synced(const char *path, const void *data, size_t size, mode_t mode);
+
 /* Creates path with this content and fsyncs file and directory; fails with EEXIST where it is there
  * already. The content may be empty. 0, or -1 with errno. */
 int file_create_exclusive(const char *path, const void *data, size_t size, mode_t mode);

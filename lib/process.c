@@ -206,7 +206,7 @@ int process_run(const struct process_spec *spec, struct process_result *result)
     memset(result, 0, sizeof *result);
     struct child child = {.pid_fd = -1, .in = -1, .out = -1, .err = -1};
     child.input = spec->input;
-    child.input_left = spec->input ? strlen(spec->input) : 0;
+    child.input_left = spec->input_size ? spec->input_size : spec->input ? strlen(spec->input) : 0;
     child.max_output = spec->max_output ? spec->max_output : DEFAULT_MAX_OUTPUT;
     if (start_child(spec, &child) < 0)
         return -1;

@@ -11,7 +11,8 @@ struct process_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is found through PATH */
     const char *const *env;  /* NULL-terminated "K=V"; NULL: this process's own */
     const char *cwd;         /* NULL: this process's own */
-    const char *input;       /* NUL-terminated, written to its standard input; NULL: /dev/null */
+    const char *input;       /* written to its standard input; NULL: /dev/null */
+    size_t input_size;       /* bytes of input; 0: it ends with its NUL */
     int64_t timeout_ms;      /* 0: none. Its whole process group is killed then */
     size_t max_output;       /* bytes kept of each stream (the first ones); 0: 1 MiB */
 };
