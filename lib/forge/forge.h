@@ -35,6 +35,10 @@ void forge_close(struct forge *forge);
 /* What git fetches from and pushes to. Borrowed. */
 const char *forge_remote(const struct forge *forge);
 
+/* After a write that the forge refused: removes what a killed process left there and that keeps
+ * others from writing, where that is ours to remove. */
+void forge_mend(struct forge *forge);
+
 /* The open pull request of this head and base. 1 found, 0 none, -1 and *fault. */
 int forge_pull_find(struct forge *forge, const char *head, const char *base,
                     struct pull_request *pull, char **fault);

@@ -15,7 +15,7 @@
 #include "lib/file.h"
 #include "lib/forge/forge_internal.h"
 
-enum { PULL_MAX_BYTES = 1024 * 1024, NUMBER_TRIES = 1000 };
+enum { PULL_MAX_BYTES = 1024 * 1024, NUMBER_TRIES = 1000, STALE_S = 60 };
 
 void forge_pull_free(struct pull_request *pull)
 {
@@ -85,6 +85,12 @@ void forge_close(struct forge *forge)
 const char *forge_remote(const struct forge *forge)
 {
     return forge->remote;
+}
+
+/* A lock of a living git is gone within a moment. */
+void forge_mend(struct forge *forge)
+{
+    git_remove_stale_locks(forge->path, STALE_S);
 }
 
 struct git_call local_call(const struct forge *forge)

@@ -10,8 +10,9 @@
 #include "lib/crash.h"
 #include "lib/forge/forge_internal.h"
 #include "lib/log.h"
+#include "lib/utf8.h"
 
-enum { ROUNDS = 5 };
+enum { ROUNDS = 5, CONFLICT_TEXT_MAX = 4000, SUBJECT_MAX = 200 };
 
 struct merge {
     struct forge *forge;
@@ -36,15 +37,16 @@ static bool style_is(const struct merge *merge, const char *style)
 
 /* ---- traces of an earlier call ---- */
 
-/* The commit in base that carries this pull request's trailer and, of a squash, this head. */
+/* The commit in base that carries this pull request's trailer and this head. On the base's own
+ * line: what a branch brought with it may say what it likes. */
 static char *find_trace(struct merge *merge)
 {
     char *out = NULL;
     char *number = xformat("--grep=^Orch-Pull-Request: %lld$", (long long)merge->request->number);
     char *head = xformat("--grep=^Orch-Head: %s$", merge->request->pinned);
     char *range = xformat("^%s", merge->request->pinned);
-    int code = git_run(&merge->call, &out, NULL, "log", "-1", "--format=%H", "--all-match", number,
-                       head, merge->base, range, "--", NULL);
+    int code = git_run(&merge->call, &out, NULL, "log", "-1", "--first-parent", "--format=%H",
+                       "--all-match", number, head, merge->base, range, "--", NULL);
     free(number);
     free(head);
     free(range);
@@ -73,30 +75,45 @@ static char *merge_tree(struct merge *merge, enum merge_outcome *outcome)
     char *out = NULL, *fault = NULL;
     int code = git_run(&merge->call, &out, &fault, "merge-tree", "--write-tree", "--name-only",
                        "--no-messages", merge->base, merge->request->pinned, NULL);
-    char *files = out ? strchr(out, '\n') : NULL;
+    const char *list = out ? strchr(out, '\n') : NULL;
     if (code == 0) {
         free(fault);
         return out;
     }
-    if (code == 1)
+    if (code == 1) {
+        list = list ? list + 1 : "(no file named)";
+        char *files = utf8_text(list, strlen(list), CONFLICT_TEXT_MAX);
         *outcome = fail(merge, MERGE_CONFLICT,
-                        xformat("conflicts with %s in:\n%s", merge->pull.base,
-                                files ? files + 1 : "(no files named)"));
-    else
+                        xformat("conflicts with %s in:\n%s", merge->pull.base, files));
+        free(files);
+    } else
         *outcome = fail(merge, MERGE_FAILED, xformat("git merge-tree: %s", fault ? fault : ""));
     free(out);
     free(fault);
     return NULL;
 }
 
+/* One line: a title is people's text, and trailers of ours stand below it. */
+static char *subject_of(const struct merge *merge)
+{
+    const char *title =
+        merge->pull.title && *merge->pull.title ? merge->pull.title : merge->pull.head;
+    char *subject = utf8_text(title, strlen(title), SUBJECT_MAX);
+    for (char *at = subject; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = ' ';
+    }
+    return subject;
+}
+
 static char *commit_tree(struct merge *merge, const char *tree)
 {
     bool squash = style_is(merge, "squash");
-    char *out = NULL, *fault = NULL;
-    char *message = xformat("%s%s%s\n\nOrch-Pull-Request: %lld\nOrch-Head: %s\n",
-                            squash ? "" : "Merge pull request: ",
-                            merge->pull.title ? merge->pull.title : merge->pull.head, "",
+    char *out = NULL, *fault = NULL, *subject = subject_of(merge);
+    char *message = xformat("%s%s\n\nOrch-Pull-Request: %lld\nOrch-Head: %s\n",
+                            squash ? "" : "Merge pull request: ", subject,
                             (long long)merge->request->number, merge->request->pinned);
+    free(subject);
     struct git_call call = merge->call;
     call.input = message;
     call.identity = &merge->request->identity;
@@ -148,6 +165,8 @@ static enum merge_outcome move_base(struct merge *merge, const char *commit)
             outcome = MERGE_MOVED;
         else
             fail(merge, MERGE_FAILED, xformat("git update-ref: %s", fault ? fault : ""));
+        if (outcome == MERGE_FAILED)
+            forge_mend(merge->forge);
         free(now);
     }
     free(fault);

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include "lib/process.h"
 
 struct git; /* environment; immutable after git_new, usable from any thread */
@@ -30,6 +31,7 @@ struct git_call {
     const char *work_tree; /* NULL: a bare repository */
     const char *index;     /* an index file of its own; NULL: the repository's */
     const char *input;     /* standard input, NULL: none */
+    size_t input_size;     /* its bytes; 0: it ends with its NUL */
     const struct git_identity *identity;
     int timeout_ms;    /* 0: ten minutes */
     size_t max_output; /* 0: as process_run */
@@ -45,17 +47,19 @@ int git_run_list(const struct git_call *call, char **out, size_t *out_size, char
 /* A full object name, SHA-1 or SHA-256, in lower case. */
 bool git_is_object_name(const char *text);
 
-/* The commit of a revision in a repository. Caller frees; NULL where there is none. */
+/* The commit of a revision in a repository (a branch by its whole name costs no process). Caller
+ * frees; NULL where there is none. */
 char *git_resolve(const struct git_call *call, const char *revision);
 
 /* Whether ancestor is one of (or equal to) descendant: 1 yes, 0 no, -1 cannot tell. */
 int git_is_ancestor(const struct git_call *call, const char *ancestor, const char *descendant);
 
-/* Removes *.lock files that a killed git left in a repository: its own, of refs and of the
- * packed refs. Only where no git can be running in it. */
-void git_remove_stale_locks(const char *git_dir);
+/* Removes *.lock files that a killed git left in a repository: its own, of refs and of the packed
+ * refs; follows no link. older_than_s: in seconds; 0 only where no git can be running in it. */
+void git_remove_stale_locks(const char *git_dir, int64_t older_than_s);
 
-/* Ends every git that a killed predecessor with this home left running, and waits for its end. */
+/* Waits for every git that a killed predecessor with this home left running; ends what does not end
+ * by itself. At most nine seconds. */
 void git_end_leftovers(const char *home);
 
 #endif
