@@ -46,10 +46,14 @@ void agent_environment_set(json_t *env, const char *name, const char *value)
     free(entry);
 }
 
+/* Our own variables carry our tokens (every key of the configuration can stand in one): they are
+ * handed to nobody, whatever agent.env_allow says. */
 static void take_over(json_t *env, const char *name)
 {
     const char *value = getenv(name);
-    if (value)
+    if (strncmp(name, "ORCH_", 5) == 0 || !*name || strchr(name, '='))
+        log_warn("environment", "agent.env_allow: %s is not handed to an agent", name);
+    else if (value)
         agent_environment_set(env, name, value);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/buffer.h"
+#include "lib/utf8.h"
 
 enum { LINE_MAX_BYTES = 32 * 1024 * 1024, TAIL_LINE_MAX = 500 };
 
@@ -23,43 +24,48 @@ static void keep(char *out, size_t size, const char *text)
 
 /* ---- the tail, for people ---- */
 
-static void tail_add(struct agent_output *output, const char *text, size_t size)
+static void tail_add(struct agent_output *output, const char *text, size_t size, bool spoken)
 {
     if (size == 0)
         return;
-    size_t cut = size > TAIL_LINE_MAX ? TAIL_LINE_MAX : size;
-    while (cut && cut < size && ((unsigned char)text[cut] & 0xc0) == 0x80)
-        cut--; /* not within a character */
-    char **slot = &output->tail[output->tail_count++ % OUTPUT_TAIL_LINES];
-    free(*slot);
-    *slot = xstrndup(text, cut);
-    for (char *at = *slot; *at; at++) {
-        if ((unsigned char)*at < ' ')
-            *at = ' ';
+    size_t at = output->tail_count++ % OUTPUT_TAIL_LINES;
+    free(output->tail[at]);
+    output->tail[at] = utf8_text(text, size, TAIL_LINE_MAX);
+    output->spoken[at] = spoken;
+    for (char *c = output->tail[at]; *c; c++) {
+        if ((unsigned char)*c < ' ')
+            *c = ' ';
     }
 }
 
-char *output_tail(const struct agent_output *output)
+/* From the end, as many whole lines as fit. */
+static char *tail_of(const struct agent_output *output, bool with_spoken)
 {
     struct buffer text = {0};
     size_t count = output->tail_count < OUTPUT_TAIL_LINES ? output->tail_count : OUTPUT_TAIL_LINES;
-    size_t first = output->tail_count - count, room = OUTPUT_TAIL_BYTES;
-    /* From the end, as many whole lines as fit. */
-    size_t from = output->tail_count;
-    while (from > first) {
+    size_t first = output->tail_count - count, from = output->tail_count;
+    for (size_t room = OUTPUT_TAIL_BYTES; from > first; from--) {
         size_t size = strlen(output->tail[(from - 1) % OUTPUT_TAIL_LINES]) + 1;
         if (size > room)
             break;
         room -= size;
-        from--;
     }
     for (; from < output->tail_count; from++) {
-        const char *line = output->tail[from % OUTPUT_TAIL_LINES];
-        json_t *valid = json_string(line); /* bytes that are no UTF-8 cannot travel in JSON */
-        buffer_format(&text, "%s\n", valid ? line : "(a line that is no UTF-8)");
-        json_decref(valid);
+        size_t at = from % OUTPUT_TAIL_LINES;
+        if (with_spoken || !output->spoken[at])
+            buffer_format(&text, "%s\n", output->tail[at]);
     }
     return buffer_take(&text);
+}
+
+char *output_tail(const struct agent_output *output)
+{
+    return tail_of(output, true);
+}
+
+char *output_own_tail(const struct agent_output *output)
+{
+    return tail_of(output, false);
 }
 
 /* ---- records ---- */
@@ -76,7 +82,7 @@ static void take_assistant(struct agent_output *output, const json_t *record)
         if (strcmp(type, "tool_use") == 0)
             keep(output->last_tool, sizeof output->last_tool, text_of(part, "name"));
         if (strcmp(type, "text") == 0)
-            tail_add(output, text_of(part, "text"), strlen(text_of(part, "text")));
+            tail_add(output, text_of(part, "text"), strlen(text_of(part, "text")), true);
     }
     if (json_is_string(json_object_get(record, "parent_tool_use_id")))
         return; /* of a subagent */
@@ -100,7 +106,7 @@ static void take_system(struct agent_output *output, const json_t *record)
     } else if (strcmp(subtype, "api_retry") == 0) {
         char *line = xformat("(waiting: %s, attempt %lld)", text_of(record, "error"),
                              (long long)json_integer_value(json_object_get(record, "attempt")));
-        tail_add(output, line, strlen(line));
+        tail_add(output, line, strlen(line), false);
         free(line);
     }
 }
@@ -117,13 +123,13 @@ static void take_result(struct agent_output *output, json_t *record)
     json_decref(output->result);
     output->result = json_incref(record);
     const char *text = text_of(record, "result");
-    tail_add(output, text, strlen(text));
+    tail_add(output, text, strlen(text), true);
     size_t index;
     const json_t *error;
     json_array_foreach(json_object_get(record, "errors"), index, error)
     {
         if (json_is_string(error))
-            tail_add(output, json_string_value(error), json_string_length(error));
+            tail_add(output, json_string_value(error), json_string_length(error), false);
     }
 }
 
@@ -133,7 +139,7 @@ static void take_line(struct agent_output *output, const char *line, size_t size
         size--;
     json_t *record = size && line[0] == '{' ? json_loadb(line, size, 0, NULL) : NULL;
     if (!record) {
-        tail_add(output, line, size);
+        tail_add(output, line, size, false);
         return;
     }
     const char *type = text_of(record, "type");

@@ -20,10 +20,11 @@ struct agent_output {
     json_t *result;        /* the last result record, NULL before */
     int64_t limit_resets;  /* unix seconds, where a usage limit was announced; 0 */
     bool limit_rejected;
-    bool fell_back;                /* to another model */
-    char *tail[OUTPUT_TAIL_LINES]; /* last lines for people; ring */
-    size_t tail_count;             /* lines ever */
-    char *partial;                 /* an unfinished line */
+    bool fell_back;                 /* to another model */
+    char *tail[OUTPUT_TAIL_LINES];  /* last lines for people; ring */
+    bool spoken[OUTPUT_TAIL_LINES]; /* words of the model, not of its program */
+    size_t tail_count;              /* lines ever */
+    char *partial;                  /* an unfinished line */
     size_t partial_size, partial_room;
 };
 
@@ -34,6 +35,9 @@ void output_free(struct agent_output *output);
 
 /* The last lines, bounded, for people. Caller frees. */
 char *output_tail(const struct agent_output *output);
+/* The same without what the model said: it may speak of limits and failures without having met one.
+ */
+char *output_own_tail(const struct agent_output *output);
 
 /* {input, output, cache_read, cache_creation} of this run from a result record; NULL where it says
  * nothing. Caller decrefs. */

@@ -96,7 +96,7 @@ static int remove_verdict(struct run *run, char **fault)
 static enum step prepare_workspace(struct run *run, char **start, char **remote, char **fault)
 {
     repository_lock(&run->repository);
-    enum workspace_fault result = workspace_prepare(&run->workspace, start, fault);
+    enum workspace_fault result = workspace_prepare(&run->workspace, run->id, start, fault);
     if (result == WORKSPACE_OK)
         *remote = repository_ref(&run->repository, "refs/remotes/origin/%s", run->branch);
     repository_unlock(&run->repository);
@@ -182,6 +182,14 @@ enum step agent_run_start(struct run *run, char **fault)
     char *start = NULL, *remote = NULL;
     if (run_open(run, fault) < 0)
         return STEP_FAILED;
+    /* A keeper that an earlier runner spawned may be on its way: it gets no agent into a workspace
+     * that is being prepared. */
+    if (run->executor->withdraw(run->dir) < 0) {
+        *fault = xformat("%s: %s", run->dir, strerror(errno));
+        return STEP_AGAIN;
+    }
+    if (run->executor->observe(run->dir) != RUN_STATE_NEW)
+        return STEP_OK;
     enum step step = prepare_workspace(run, &start, &remote, fault);
     if (step == STEP_OK && message_flag(run->spec, "first_of_entry", false) &&
         remove_verdict(run, fault) < 0)
@@ -284,16 +292,24 @@ static void say_progress(struct run *run)
     runner_send_once(run->runner, run->id, message);
 }
 
-/* STOP for good; or our own end, which the next runner tells apart by the file. */
-static void order_end(struct run *run)
+/* STOP for good; or our own end, which the next runner tells apart by the file and which leaves the
+ * agent less time. */
+static void order_end(struct run *run, enum run_order order)
 {
-    bool quitting = atomic_load(&run->runner->quitting) && !atomic_load(&run->stopping);
+    bool interrupted = order == ORDER_QUIT && !atomic_load(&run->stopping);
     char *path = run_path(run, "interrupted");
-    if (quitting && file_create_exclusive(path, "", 0, 0600) < 0 && errno != EEXIST)
+    if (interrupted && file_create_exclusive(path, "", 0, 0600) < 0 && errno != EEXIST)
         log_error("quit", "%s: %s", path, strerror(errno));
     free(path);
-    if (run->executor->end(run->dir, quitting ? QUIT_GRACE_MS : 0) == 0)
-        run->said_end = true;
+    if (run->executor->end(run->dir, order == ORDER_QUIT ? QUIT_GRACE_MS : 0) == 0)
+        run->ordered = order;
+}
+
+static enum run_order wanted_order(const struct run *run)
+{
+    if (atomic_load(&run->runner->quitting))
+        return ORDER_QUIT;
+    return atomic_load(&run->stopping) ? ORDER_STOP : ORDER_NONE;
 }
 
 enum step agent_run_watch(struct run *run)
@@ -304,12 +320,15 @@ enum step agent_run_watch(struct run *run)
             say_started(run);
         if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST || state == RUN_STATE_NEW)
             return STEP_OK;
-        if (!run->said_end && run_stopped(run))
-            order_end(run);
+        enum run_order wanted = wanted_order(run);
+        if (run->ordered < wanted)
+            order_end(run, wanted);
         int64_t quiet = run->progress_at + PROGRESS_MS - clock_mono_ms();
         bool wants_output = quiet <= 0 && state == RUN_STATE_RUNNING;
-        enum run_wake wake = run->executor->wait(run->dir, run->said_end ? -1 : run->called_fd,
-                                                 wants_output, wants_output ? -1 : (int)quiet + 1);
+        /* Once called the descriptor stays readable: looked at again every second instead. */
+        int wait = !wants_output ? (int)quiet + 1 : wanted ? PROGRESS_MS : -1;
+        enum run_wake wake =
+            run->executor->wait(run->dir, wanted ? -1 : run->called_fd, wants_output, wait);
         if (wake == RUN_WAKE_OUTPUT)
             say_progress(run);
     }

@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/buffer.h"
+#include "lib/utf8.h"
+
+enum { TEXT_MAX = 240 };
+
 /* Case-insensitive; text may be NULL. */
 static const char *find(const char *text, const char *part)
 {
@@ -79,20 +84,12 @@ static void say(struct run_verdict *verdict, const char *class, const char *code
     verdict->class = class;
     while (text && (*text == ' ' || *text == '\n'))
         text++;
-    snprintf(verdict->reason, sizeof verdict->reason, "%s: %.240s", code,
-             text && *text ? text : "no text");
-    size_t size = strlen(verdict->reason);
-    /* One line, whole characters. */
+    char *clean = text && *text ? utf8_text(text, strlen(text), TEXT_MAX) : xstrdup("no text");
+    snprintf(verdict->reason, sizeof verdict->reason, "%s: %s", code, clean);
+    free(clean);
     for (char *at = verdict->reason; *at; at++) {
         if ((unsigned char)*at < ' ')
-            *at = ' ';
-    }
-    if (text && strlen(text) > 240) {
-        while (size && ((unsigned char)verdict->reason[size - 1] & 0xc0) == 0x80)
-            size--;
-        if (size && ((unsigned char)verdict->reason[size - 1] & 0xc0) == 0xc0)
-            size--;
-        verdict->reason[size] = '\0';
+            *at = ' '; /* one line */
     }
 }
 

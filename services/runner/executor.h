@@ -29,6 +29,7 @@ struct run_status {
     int exit_code; /* -9 for a timeout, 128 + n for a signal */
     int signal;    /* 0: none */
     bool timed_out, stalled, cancelled;
+    bool swept;                   /* nothing of it is left; false: end_leftovers is due */
     int64_t started_ms, ended_ms; /* wall clock */
     char error[128];              /* why the program could not be executed; "" */
 };
@@ -46,6 +47,10 @@ struct executor {
     /* Writes what the start needs into the run's directory. 0, or -1 with errno. A repetition
      * before the start is fine. */
     int (*prepare)(const char *dir, const struct run_launch *launch);
+    /* Takes back an earlier prepare. From then on a start that an earlier caller began and that is
+     * still under way comes to nothing, unless observe says that it came through before. 0, or -1
+     * with errno. */
+    int (*withdraw)(const char *dir);
     /* Starts the run. 0: it is started, or was before; -1 with errno: try again. */
     int (*start)(const char *dir);
     enum run_state (*observe)(const char *dir);
@@ -55,7 +60,7 @@ struct executor {
     /* Who it is (a number for people) and since when, of one that is or was running. 0 or -1. */
     int (*started)(const char *dir, int64_t *id, int64_t *started_ms);
     /* Orders the graceful end. Before the start: it will never be started. grace_ms: no longer
-     * than that, 0: its own. Returns at once. */
+     * than that, 0: its own; a repetition may shorten it. Returns at once. */
     int (*end)(const char *dir, int64_t grace_ms);
     /* Ends what a lost run left, and waits for it. workspace: nothing may live in it either. */
     void (*end_leftovers)(const char *dir, const char *run, const char *workspace);

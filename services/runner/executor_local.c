@@ -71,6 +71,17 @@ static int prepare(const char *dir, const struct run_launch *launch)
     return result;
 }
 
+/* A keeper reads launch.json under its lock, so one that is late finds nothing to start. */
+static int withdraw(const char *dir)
+{
+    char *path = in_dir(dir, "launch.json");
+    int result = unlink(path) < 0 && errno != ENOENT ? -1 : 0;
+    int saved = errno;
+    free(path);
+    errno = saved;
+    return result;
+}
+
 static enum run_state observe(const char *dir)
 {
     char *lock = in_dir(dir, "lock");
@@ -193,7 +204,7 @@ static int watch_output(const char *dir)
 {
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     char *log = in_dir(dir, "log");
-    if (fd >= 0 && inotify_add_watch(fd, log, IN_MODIFY) < 0) {
+    if (fd >= 0 && inotify_add_watch(fd, log, IN_MODIFY | IN_MOVE_SELF) < 0) {
         close(fd);
         fd = -1;
     }
@@ -229,14 +240,14 @@ static enum run_wake wait_run(const char *dir, int called_fd, bool output, int w
 
 /* ---- end ---- */
 
-static int create(const char *dir, const char *name, const char *text)
+static int cancel(const char *dir)
 {
-    char *path = in_dir(dir, name);
-    int result = file_create_exclusive(path, text, strlen(text), 0600);
-    if (result < 0 && errno == EEXIST)
-        result = 0;
+    char *path = in_dir(dir, "cancelled");
+    int result = file_create_exclusive(path, "", 0, 0600);
+    int saved = errno;
     free(path);
-    return result;
+    errno = saved;
+    return result < 0 && saved == EEXIST ? 0 : result;
 }
 
 /* `cancelled` where nothing has started; a keeper that is starting meanwhile sees it under its
@@ -247,11 +258,19 @@ static int end_run(const char *dir, int64_t grace_ms)
     enum run_state state = observe(dir);
     if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST)
         return 0;
-    if (state != RUN_STATE_RUNNING && create(dir, "cancelled", "") < 0)
+    if (state != RUN_STATE_RUNNING && cancel(dir) < 0)
         return -1;
     if (grace_ms > 0)
         snprintf(text, sizeof text, "%lld", (long long)grace_ms);
-    return create(dir, "stop", text);
+    else if (has(dir, "stop"))
+        return 0;
+    /* By rename: the keeper wakes when it is there and must find all of it. */
+    char *path = in_dir(dir, "stop");
+    int result = file_write_durable(path, text, strlen(text), 0600);
+    int saved = errno;
+    free(path);
+    errno = saved;
+    return result;
 }
 
 /* agent.pid; caller decrefs, NULL where it is not there. */
@@ -311,6 +330,7 @@ static int collect(const char *dir, struct run_status *status)
     }
     const json_t *executed = json_object_get(object, "executed");
     const char *error = json_string_value(json_object_get(object, "error"));
+    status->swept = !json_is_false(json_object_get(object, "swept"));
     status->executed = !executed || json_is_true(executed); /* older directories lack it */
     status->exit_code = (int)json_integer_value(json_object_get(object, "exit_code"));
     status->signal = (int)json_integer_value(json_object_get(object, "signal"));
@@ -327,6 +347,7 @@ static int collect(const char *dir, struct run_status *status)
 const struct executor executor_local = {
     .name = "local",
     .prepare = prepare,
+    .withdraw = withdraw,
     .start = start,
     .observe = observe,
     .wait = wait_run,

@@ -5,22 +5,29 @@
 #include <string.h>
 
 #include "lib/buffer.h"
+#include "lib/utf8.h"
 #include "protocol/vocabulary.h"
 #include "services/runner/frontmatter.h"
 #include "services/runner/prompt.h"
 #include "services/runner/verdicts.h"
 
-enum { BODY_MAX_BYTES = 8000, ARTEFACTS_MAX = 500 };
+enum {
+    BODY_MAX_BYTES = 8000,
+    REASON_MAX_BYTES = 1000,
+    ARTEFACTS_MAX = 500,
+    SHOWN_MAX = 100, /* names of artefacts in the result */
+    NAME_MAX_BYTES = 300,
+};
 
 void gate_set(struct run *run, const char *gate, const char *verdict, const char *reason,
               json_t *findings)
 {
-    json_t *text = json_string(reason);
+    char *clean = utf8_text(reason, strlen(reason), REASON_MAX_BYTES);
     json_decref(run->gate);
-    run->gate = json_pack("{ss sI ss so so}", "gate", gate, "entry", (json_int_t)run->entry,
-                          "verdict", verdict, "reason",
-                          text ? text : json_string("gate-failed: text that is no UTF-8"),
-                          "findings", findings ? findings : json_array());
+    run->gate =
+        json_pack("{ss sI ss ss so}", "gate", gate, "entry", (json_int_t)run->entry, "verdict",
+                  verdict, "reason", clean, "findings", findings ? findings : json_array());
+    free(clean);
     json_object_set_new(run->gate, "judged_commit",
                         run->head ? json_string(run->head) : json_null());
     /* The commit on which the work began: what was judged is bound to it. */
@@ -122,10 +129,11 @@ static char *read_file(struct run *run, const struct files *files, const char *n
 static void note_artefacts(struct run *run, const struct files *files)
 {
     json_t *names = json_array();
-    for (size_t i = 0; i < files->count; i++) {
-        json_t *name = json_sprintf("docs/work-items/%s/%s", run->key, files->list[i].name);
-        if (name)
-            json_array_append_new(names, name);
+    for (size_t i = 0; i < files->count && i < SHOWN_MAX; i++) {
+        const char *file = files->list[i].name;
+        char *name = utf8_text(file, strlen(file), NAME_MAX_BYTES);
+        json_array_append_new(names, json_sprintf("docs/work-items/%s/%s", run->key, name));
+        free(name);
     }
     json_object_set_new(run->detail, "artefacts", names);
 }
@@ -208,9 +216,9 @@ static enum step ci_green(struct run *run, const char *gate)
 static json_t *body_as_findings(const char *text, size_t size, const char *reason)
 {
     char *body = text ? verdict_body(text, size, BODY_MAX_BYTES) : xstrdup("");
-    json_t *finding = *body ? json_string(body) : NULL;
+    json_t *finding = json_string(*body ? body : reason);
     free(body);
-    return json_pack("[o]", finding ? finding : json_string(reason));
+    return json_pack("[o]", finding);
 }
 
 static enum step verdict_gate(struct run *run, const struct files *files, const char *gate,
@@ -270,8 +278,11 @@ enum step gate_of_stage(struct run *run, char **fault)
 static json_t *conflict_findings(const char *out, const char *base)
 {
     const char *files = strchr(out, '\n');
-    return json_pack("[o]", json_sprintf("The branch conflicts with %s in:\n%s", base,
-                                         files ? files + 1 : "(no file named)"));
+    const char *list = files ? files + 1 : "(no file named)";
+    char *names = utf8_text(list, strlen(list), BODY_MAX_BYTES);
+    json_t *finding = json_sprintf("The branch conflicts with %s in:\n%s", base, names);
+    free(names);
+    return json_pack("[o]", finding);
 }
 
 enum step gate_branch_mergeable(struct run *run, char **fault)

@@ -15,7 +15,6 @@
 
 #include <jansson.h>
 
-#include "lib/buffer.h"
 #include "lib/clock.h"
 #include "lib/file.h"
 #include "lib/lock.h"
@@ -23,10 +22,11 @@
 #include "lib/process.h"
 
 enum {
-    LAUNCH_MAX_BYTES = 8 * 1024 * 1024,
     SWEEP_MS = 10 * 1000,
     EXIT_CODE_TIMEOUT = -9,
     EXIT_CODE_EXEC = 127,
+    LOOK_MS = 500,
+    DRAIN_MS = 2000,
 };
 
 enum ending { RUNNING, BY_STOP, BY_TIMEOUT, BY_STALL };
@@ -114,7 +114,7 @@ static int write_agent_pid(pid_t agent)
         snprintf(text, sizeof text,
                  "{\"pid\":%d,\"start_ticks\":%llu,\"boot_id\":\"%s\",\"keeper_pid\":%d}\n",
                  (int)agent, (unsigned long long)process_start_ticks(agent), boot, (int)getpid());
-    return file_write_durable("agent.pid", text, (size_t)size, 0600);
+    return file_write_synced("agent.pid", text, (size_t)size, 0600);
 }
 
 /* Forks the agent's child and leaves it waiting. The word is sent through the descriptor returned;
@@ -145,8 +145,9 @@ static int fork_agent(struct keeper *keeper)
     return go[1];
 }
 
-/* Order: agent.pid on the disk, `started` on the disk, exec. `cancelled` that came between the
- * first look at it and `started` is seen by the second look: then nothing is ever executed. */
+/* Order: agent.pid on the disk, `started` and the names of both on the disk, exec. `cancelled` that
+ * came between the first look at it and `started` is seen by the second look: then nothing is ever
+ * executed. */
 static int start_agent(struct keeper *keeper)
 {
     int go = fork_agent(keeper);
@@ -216,20 +217,27 @@ static bool take_output(struct keeper *keeper, int *fd, struct keeper_log *log)
     return true;
 }
 
+static void take_stop(struct keeper *keeper)
+{
+    char *text = file_read("stop", 64, NULL);
+    if (!text)
+        return;
+    /* It may name a shorter grace, later too: our container ends soon. */
+    int64_t grace = strtoll(text, NULL, 10), by = clock_mono_ms() + grace;
+    free(text);
+    if (grace > 0 && grace < keeper->launch.grace_ms)
+        keeper->launch.grace_ms = grace;
+    if (grace > 0 && keeper->kill_at > by)
+        keeper->kill_at = by;
+    begin_end(keeper, BY_STOP);
+}
+
 static void take_inotify(struct keeper *keeper)
 {
     char events[4096];
     while (read(keeper->inotify_fd, events, sizeof events) > 0)
         continue;
-    char *text = file_read("stop", 64, NULL);
-    if (!text)
-        return;
-    /* It may name a shorter grace: our container ends soon. */
-    int64_t grace = strtoll(text, NULL, 10);
-    free(text);
-    if (grace > 0 && grace < keeper->launch.grace_ms)
-        keeper->launch.grace_ms = grace;
-    begin_end(keeper, BY_STOP);
+    take_stop(keeper);
 }
 
 static int next_wait(const struct keeper *keeper)
@@ -241,7 +249,8 @@ static int next_wait(const struct keeper *keeper)
             first = times[i];
     }
     int64_t left = first - clock_mono_ms();
-    return !first ? -1 : left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left;
+    int64_t most = keeper->inotify_fd < 0 ? LOOK_MS : 3600000;
+    return first && left < most ? (left < 0 ? 0 : (int)left) : (int)most;
 }
 
 static void check_times(struct keeper *keeper)
@@ -279,6 +288,8 @@ static void keep(struct keeper *keeper)
             take_inotify(keeper);
         if (fds[0].revents)
             take_signals(keeper);
+        if (keeper->inotify_fd < 0 && keeper->ending == RUNNING)
+            take_stop(keeper);
         check_times(keeper);
     }
 }
@@ -290,6 +301,8 @@ static int exit_code(const struct keeper *keeper, int *signal_number)
     *signal_number = WIFSIGNALED(keeper->agent_status) ? WTERMSIG(keeper->agent_status) : 0;
     if (keeper->ending == BY_TIMEOUT || keeper->ending == BY_STALL)
         return EXIT_CODE_TIMEOUT;
+    if (!keeper->agent_ended)
+        return 128 + SIGKILL; /* killed, and held by the kernel */
     return *signal_number ? 128 + *signal_number : WEXITSTATUS(keeper->agent_status);
 }
 
@@ -312,13 +325,19 @@ static int write_status(const struct keeper *keeper, bool swept)
     return result;
 }
 
+/* What stands in a pipe. Somebody who got hold of its other end must not keep us. */
+static void drain(struct keeper *keeper, int *fd, struct keeper_log *log)
+{
+    int64_t until = clock_mono_ms() + DRAIN_MS;
+    while (*fd >= 0 && take_output(keeper, fd, log) && clock_mono_ms() < until)
+        continue;
+}
+
 static int finish(struct keeper *keeper)
 {
     bool swept = keeper_sweep(SWEEP_MS, on_child, keeper);
-    while (keeper->out >= 0 && take_output(keeper, &keeper->out, &keeper->log))
-        continue;
-    while (keeper->err_out >= 0 && take_output(keeper, &keeper->err_out, &keeper->err))
-        continue;
+    drain(keeper, &keeper->out, &keeper->log);
+    drain(keeper, &keeper->err_out, &keeper->err);
     int error;
     if (read(keeper->exec_fd, &error, sizeof error) == sizeof error)
         keeper->exec_error = error;
@@ -331,6 +350,19 @@ static int finish(struct keeper *keeper)
         sleep(1);
     }
     return 1;
+}
+
+/* -1 where all of the user's are taken: then the directory is looked at from time to time. */
+static int open_inotify(void)
+{
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd >= 0 && inotify_add_watch(fd, ".", IN_CREATE | IN_MOVED_TO) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    if (fd < 0)
+        log_warn("start", "no inotify: %s", strerror(errno));
+    return fd;
 }
 
 static bool may_start(void)
@@ -353,8 +385,7 @@ int keeper_run(int notify_fd)
         keeper_log_open(&keeper.log, "log", keeper.launch.log_max_bytes) < 0 ||
         keeper_log_open(&keeper.err, "err", keeper.launch.log_max_bytes) < 0)
         return 1;
-    keeper.inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    inotify_add_watch(keeper.inotify_fd, ".", IN_CREATE | IN_MOVED_TO);
+    keeper.inotify_fd = open_inotify();
     if (start_agent(&keeper) < 0)
         return 1; /* nothing was executed: the child sees its pipe end */
     if (notify_fd >= 0) {
@@ -363,45 +394,8 @@ int keeper_run(int notify_fd)
         close(notify_fd);
     }
     if (keeper.ending == RUNNING) {
-        take_inotify(&keeper); /* a stop that came before the watch */
+        take_stop(&keeper); /* one that came before the watch */
         keep(&keeper);
     }
     return finish(&keeper);
-}
-
-/* ---- launch.json ---- */
-
-static char **read_list(const json_t *root, const char *name)
-{
-    const json_t *list = json_object_get(root, name);
-    size_t count = json_array_size(list);
-    char **out = xcalloc(count + 1, sizeof *out);
-    for (size_t i = 0; i < count; i++) {
-        const char *text = json_string_value(json_array_get(list, i));
-        out[i] = xstrdup(text ? text : "");
-    }
-    return out;
-}
-
-int keeper_read_launch(struct keeper_launch *launch)
-{
-    size_t size;
-    char *text = file_read("launch.json", LAUNCH_MAX_BYTES, &size);
-    json_t *root = text ? json_loadb(text, size, 0, NULL) : NULL;
-    free(text);
-    const char *cwd = json_string_value(json_object_get(root, "cwd"));
-    if (!root || !cwd || json_array_size(json_object_get(root, "argv")) == 0) {
-        log_error("launch", "launch.json cannot be read, or has no argv or cwd");
-        json_decref(root);
-        return -1;
-    }
-    launch->argv = read_list(root, "argv");
-    launch->env = read_list(root, "env");
-    launch->cwd = xstrdup(cwd);
-    launch->timeout_ms = json_integer_value(json_object_get(root, "timeout_ms"));
-    launch->grace_ms = json_integer_value(json_object_get(root, "grace_ms"));
-    launch->stall_ms = json_integer_value(json_object_get(root, "stall_ms"));
-    launch->log_max_bytes = json_integer_value(json_object_get(root, "log_max_bytes"));
-    json_decref(root);
-    return 0;
 }

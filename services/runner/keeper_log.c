@@ -88,7 +88,8 @@ void keeper_log_close(struct keeper_log *log)
         return;
     if (log->in_line)
         put(log, "\n", 1);
-    fdatasync(log->fd);
+    if (log->size > 0)
+        fdatasync(log->fd);
     close(log->fd);
     log->fd = -1;
 }

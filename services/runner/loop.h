@@ -6,9 +6,17 @@
 
 /* Config, git and lists of a runner whose service has begun. */
 void runner_init(struct runner *runner);
-/* Reads home/runs back: adopts, finishes, resends. Before the first work is asked for. */
-void runner_adopt(struct runner *runner);
 /* Until TERM or INT. */
 void runner_loop(struct runner *runner);
+
+/* ---- runs.c ---- */
+
+/* Takes a run_start: durable in its directory, acknowledged, started. A repetition answers the
+ * same. */
+void runs_start(struct runner *runner, json_t *item);
+/* Takes a run_stop. */
+void runs_stop(struct runner *runner, const json_t *item);
+/* Reads home/runs back: adopts, finishes, resends. Before the first work is asked for. */
+void runner_adopt(struct runner *runner);
 
 #endif

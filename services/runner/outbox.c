@@ -129,11 +129,14 @@ int outbox_push(struct outbox *outbox)
     return (int)first;
 }
 
-/* A run that the scheduler does not know will not be known later either. */
+/* A run that the scheduler does not know will not be known later either. Any other refusal (a kind
+ * that an older scheduler does not know, a fault of its own) may pass: the result is kept and sent
+ * again. */
 static bool is_final_refusal(const struct bus_item *item)
 {
     const char *code = message_text(item->message, "code", "");
-    return strncmp(code, "unknown", 7) == 0 || strcmp(code, "stale") == 0;
+    return strcmp(code, "unknown-run") == 0 || strcmp(code, "unknown-task") == 0 ||
+           strcmp(code, "stale") == 0;
 }
 
 static bool is_delivered(const struct letter *letter, const struct bus_item *item)
@@ -168,7 +171,7 @@ bool outbox_take(struct outbox *outbox, const struct bus_item *item)
     while (*link && (*link)->tag != item->tag)
         link = &(*link)->next;
     struct letter *letter = *link;
-    bool done = letter && (is_delivered(letter, item) || letter->once);
+    bool arrived = letter && is_delivered(letter, item), done = letter && (arrived || letter->once);
     if (done) {
         *link = letter->next;
         if (outbox->last == &letter->next)
@@ -180,7 +183,7 @@ bool outbox_take(struct outbox *outbox, const struct bus_item *item)
     }
     pthread_mutex_unlock(&outbox->mutex);
     if (done) {
-        if (is_delivered(letter, item))
+        if (arrived)
             delivered(letter);
         letter_free(letter);
     }

@@ -32,14 +32,13 @@ static size_t longest_ticks(const char *text)
 
 static void add_fenced(struct buffer *out, const char *label, const char *text)
 {
-    size_t ticks = longest_ticks(text) + 1;
-    char fence[128];
-    ticks = ticks < 3 ? 3 : ticks > sizeof fence - 1 ? sizeof fence - 1 : ticks;
+    size_t ticks = longest_ticks(text) + 1, size = strlen(text);
+    ticks = ticks < 3 ? 3 : ticks;
+    char *fence = xcalloc(ticks + 1, 1);
     memset(fence, '`', ticks);
-    fence[ticks] = '\0';
-    size_t size = strlen(text);
     buffer_format(out, "%s%s\n%s%s%s\n\n", fence, label, text,
                   size && text[size - 1] == '\n' ? "" : "\n", fence);
+    free(fence);
 }
 
 static void add_brief(struct buffer *out, const char *brief)
@@ -82,6 +81,16 @@ static void add_task(struct buffer *out, const json_t *spec)
     }
 }
 
+/* A file may be named like a paragraph of orders; those that we know are not. */
+static bool is_plain_name(const char *name)
+{
+    for (; *name; name++) {
+        if ((unsigned char)*name <= ' ' || *name == '`' || (unsigned char)*name == 0x7f)
+            return false;
+    }
+    return true;
+}
+
 static void add_artefacts(struct buffer *out, const struct prompt_parts *parts, const char *dir)
 {
     size_t index;
@@ -92,7 +101,10 @@ static void add_artefacts(struct buffer *out, const struct prompt_parts *parts, 
     else
         buffer_format(out, "Read what you need of `%s/`:\n\n", dir);
     json_array_foreach(parts->artefacts, index, name)
-        buffer_format(out, "- `%s/%s`\n", dir, json_string_value(name));
+    {
+        if (is_plain_name(json_string_value(name)))
+            buffer_format(out, "- `%s/%s`\n", dir, json_string_value(name));
+    }
     if (json_array_size(parts->artefacts))
         buffer_text(out, "\n");
 }

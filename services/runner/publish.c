@@ -12,109 +12,158 @@ static struct git_identity identity_of(const struct run *run, char email[96])
     return (struct git_identity){run->role, agent_email(run->role, email)};
 }
 
-/* A merge that the agent left half done is its work: kept in a preserved ref, then aborted. */
-static int tidy(struct run *run, char **fault)
+static int look(struct run *run, struct workspace_state *state, char **fault)
 {
-    struct workspace_state state;
-    if (workspace_secure(&run->workspace, fault) < 0 ||
-        workspace_look(&run->workspace, &state, fault) < 0)
+    if (workspace_secure(&run->workspace, fault) < 0)
         return -1;
-    bool half_done = state.half_done;
-    workspace_state_free(&state);
-    if (!half_done)
+    if (workspace_look(&run->workspace, state, fault) == 0)
         return 0;
+    free(*fault);
+    *fault = NULL;
+    if (workspace_mend_index(&run->workspace, fault) < 0)
+        return -1;
+    return workspace_look(&run->workspace, state, fault);
+}
+
+/* The workspace as it stands goes to a preserved ref, which the result names. */
+static int save(struct run *run, char **fault)
+{
     char *ref = NULL;
-    repository_lock(&run->repository);
-    int result = workspace_save(&run->workspace, run->task, run->id, &ref, fault);
-    repository_unlock(&run->repository);
-    if (result == 0) {
+    int result = workspace_save(&run->workspace, run->id, &ref, fault);
+    if (result == 0)
         json_object_set_new(run->detail, "preserved", json_string(ref));
-        workspace_abort(&run->workspace);
-    }
     free(ref);
     return result;
+}
+
+static int save_locked(struct run *run, char **fault)
+{
+    repository_lock(&run->repository);
+    int result = save(run, fault);
+    repository_unlock(&run->repository);
+    return result;
+}
+
+/* A merge that the agent left half done is its work: kept in a preserved ref, then aborted. */
+static int end_half_done(struct run *run, struct workspace_state *state, char **fault)
+{
+    if (!state->half_done)
+        return 0;
+    if (save_locked(run, fault) < 0)
+        return -1;
+    workspace_abort(&run->workspace);
+    workspace_state_free(state);
+    return workspace_look(&run->workspace, state, fault);
+}
+
+/* What the agent did to its workspace is its fault and nobody else's: no operator is called. */
+static enum step not_usable(struct run *run)
+{
+    run->fault_class = "permanent";
+    return STEP_FAILED;
 }
 
 enum step publish_commit(struct run *run, char **fault)
 {
     char email[96], *subject = xformat("%s: %s of %s", run->role, run->stage, run->key);
     struct git_identity identity = identity_of(run, email);
+    struct workspace_state state = {0};
     enum step step = STEP_FAILED; /* disk, size: the workspace is kept and a person looks */
     free(run->head);
     run->head = NULL;
-    if (tidy(run, fault) == 0 &&
-        workspace_commit(&run->workspace, &identity, subject, run->id, &run->head, fault) == 0)
+    if (look(run, &state, fault) < 0) {
+        step = not_usable(run);
+        goto done;
+    }
+    if (end_half_done(run, &state, fault) < 0)
+        goto done;
+    if (!workspace_on_branch(&run->workspace, &state)) {
+        if (workspace_return(&run->workspace, &state, fault) < 0) {
+            step = not_usable(run);
+            goto done;
+        }
+        workspace_state_free(&state);
+        if (workspace_look(&run->workspace, &state, fault) < 0)
+            goto done;
+    }
+    if (workspace_commit(&run->workspace, &state, &identity, subject, run->id,
+                         message_text(run->launch, "start_head", NULL), &run->head, fault) == 0)
         step = STEP_OK;
+
+done:
+    workspace_state_free(&state);
     free(subject);
     return step;
 }
 
-/* The remote as it was when the agent started; NULL: it had no such branch. */
-static const char *remote_at_start(const struct run *run)
-{
-    return message_text(run->launch, "start_remote", NULL);
-}
-
-/* Others pushed meanwhile: our work is saved, then put on top of theirs, once. A history that was
- * rewritten is for a person. */
-static enum step rebase_on_theirs(struct run *run, char **fault)
-{
-    struct git_call own = repository_call(&run->repository);
-    char email[96], *theirs = NULL, *ref = NULL;
-    struct git_identity identity = identity_of(run, email);
-    enum step step = STEP_AGAIN;
-    if (repository_fetch(&run->repository, fault) < 0 ||
-        workspace_save(&run->workspace, run->task, run->id, &ref, fault) < 0)
-        goto done;
-    json_object_set_new(run->detail, "preserved", json_string(ref));
-    theirs = repository_ref(&run->repository, "refs/remotes/origin/%s", run->branch);
-    if (!theirs)
-        goto done; /* gone again: the next round pushes */
-    const char *before = remote_at_start(run);
-    if (before && git_is_ancestor(&own, before, theirs) != 1) {
-        run->fault_class = "permanent";
-        *fault = xformat("%s was rewritten by another; our work is in %s", run->branch, ref);
-        step = STEP_FAILED;
-        goto done;
-    }
-    char *spec =
-        xformat("+refs/remotes/origin/%s:refs/remotes/origin/%s", run->branch, run->branch);
-    struct git_call work = {.git = run->repository.git,
-                            .git_dir = run->workspace.git_dir,
-                            .work_tree = run->workspace.dir,
-                            .identity = &identity};
-    if (git_run(&work, NULL, fault, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                run->repository.dir, spec, NULL) == 0) {
-        if (git_run(&work, NULL, fault, "rebase", "--quiet", theirs, NULL) == 0) {
-            step = STEP_OK;
-        } else {
-            workspace_abort(&run->workspace);
-            run->fault_class = "permanent";
-            step = STEP_FAILED;
-        }
-    }
-    free(spec);
-
-done:
-    free(theirs);
-    free(ref);
-    return step;
-}
+/* ---- push ---- */
 
 /* Under the lock. */
 static enum step push_once(struct run *run, enum push_outcome *outcome, char **fault)
 {
     if (workspace_collect(&run->workspace, fault) < 0)
         return STEP_AGAIN;
-    char *head = repository_ref(&run->repository, "refs/heads/%s", run->branch);
-    if (!head) {
-        *fault = xformat("no %s in our repository", run->branch);
-        return STEP_AGAIN;
-    }
-    free(run->head);
-    run->head = head;
-    *outcome = repository_push(&run->repository, head, run->branch, fault);
+    *outcome = repository_push(&run->repository, run->head, run->branch, fault);
+    if (*outcome == PUSH_FAILED)
+        forge_mend(run->forge);
     return *outcome == PUSH_FAILED ? STEP_AGAIN : STEP_OK;
+}
+
+/* Whether it is the agent that rewrote what had been pushed: the remote stands where it stood when
+ * the agent started, and the agent started on top of that. Another who rewrites leaves a remote
+ * without the commit that was there. */
+static const char *who_rewrote(struct run *run, const struct git_call *work, const char *theirs)
+{
+    const char *before = message_text(run->launch, "start_remote", NULL);
+    const char *start = message_text(run->launch, "start_head", NULL);
+    if (!before)
+        return NULL; /* the remote had no such branch */
+    if (strcmp(before, theirs) == 0)
+        return start && git_is_ancestor(work, before, start) == 1 ? "the agent" : NULL;
+    return git_is_ancestor(work, before, theirs) == 1 ? NULL : "another hand";
+}
+
+/* Others pushed meanwhile: our work is saved, then put on top of theirs, once. A history that was
+ * rewritten is for a person. */
+static enum step rebase_on_theirs(struct run *run, char **fault)
+{
+    struct git_call work = workspace_call(&run->workspace);
+    char email[96], *theirs = NULL;
+    struct git_identity identity = identity_of(run, email);
+    char *ref = xformat("refs/remotes/origin/%s", run->branch), *spec = xformat("+%s:%s", ref, ref);
+    enum step step = STEP_AGAIN;
+    work.identity = &identity;
+    if (repository_fetch(&run->repository, fault) < 0 || save(run, fault) < 0)
+        goto done;
+    theirs = repository_ref(&run->repository, "%s", ref);
+    if (!theirs)
+        goto done; /* gone again: the next round pushes */
+    if (git_run(&work, NULL, fault, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+                run->repository.dir, spec, NULL) != 0)
+        goto done;
+    const char *who = who_rewrote(run, &work, theirs);
+    if (who) {
+        *fault =
+            xformat("history of %s that had been pushed was rewritten by %s; our work is in "
+                    "%s",
+                    run->branch, who, json_string_value(json_object_get(run->detail, "preserved")));
+        step = not_usable(run);
+    } else if (git_run(&work, NULL, fault, "rebase", "--quiet", theirs, NULL) == 0) {
+        char *head = xformat("refs/heads/%s", run->branch);
+        free(run->head);
+        run->head = git_resolve(&work, head);
+        free(head);
+        step = run->head ? STEP_OK : STEP_AGAIN;
+    } else {
+        workspace_abort(&run->workspace);
+        step = not_usable(run);
+    }
+
+done:
+    free(theirs);
+    free(spec);
+    free(ref);
+    return step;
 }
 
 enum step publish_push(struct run *run, char **fault)

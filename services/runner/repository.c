@@ -14,16 +14,43 @@
 #include "lib/file.h"
 #include "lib/log.h"
 
-enum { LOCK_COUNT = 16, NAME_MAX_BYTES = 150 };
+enum { NAME_MAX_BYTES = 150 };
 
-/* One mutex per repository, by a hash of its path: two that share one only wait for each other. */
-static pthread_mutex_t locks[LOCK_COUNT] = {
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER,
-    PTHREAD_MUTEX_INITIALIZER};
+/* One mutex per repository, made at first use and kept: a slow remote of one project makes nobody
+ * else wait. */
+static struct repository_mutex {
+    char *dir;
+    pthread_mutex_t mutex;
+    struct repository_mutex *next;
+} * mutexes;
+static pthread_mutex_t mutexes_guard = PTHREAD_MUTEX_INITIALIZER;
+
+static pthread_mutex_t *mutex_of(const char *dir)
+{
+    pthread_mutex_lock(&mutexes_guard);
+    struct repository_mutex *at = mutexes;
+    while (at && strcmp(at->dir, dir) != 0)
+        at = at->next;
+    if (!at) {
+        at = xcalloc(1, sizeof *at);
+        at->dir = xstrdup(dir);
+        pthread_mutex_init(&at->mutex, NULL);
+        at->next = mutexes;
+        mutexes = at;
+    }
+    pthread_mutex_unlock(&mutexes_guard);
+    return &at->mutex;
+}
+
+void repository_lock(const struct repository *repository)
+{
+    pthread_mutex_lock(mutex_of(repository->dir));
+}
+
+void repository_unlock(const struct repository *repository)
+{
+    pthread_mutex_unlock(mutex_of(repository->dir));
+}
 
 static uint32_t hash_of(const char *text)
 {
@@ -31,16 +58,6 @@ static uint32_t hash_of(const char *text)
     for (; *text; text++)
         hash = (hash ^ (unsigned char)*text) * 16777619u;
     return hash;
-}
-
-void repository_lock(const struct repository *repository)
-{
-    pthread_mutex_lock(&locks[hash_of(repository->dir) % LOCK_COUNT]);
-}
-
-void repository_unlock(const struct repository *repository)
-{
-    pthread_mutex_unlock(&locks[hash_of(repository->dir) % LOCK_COUNT]);
 }
 
 /* A file name from a repo value; the hash keeps apart what the cut or the replacing made equal. */
@@ -153,31 +170,40 @@ static bool contains(const struct repository *repository, const char *head, cons
     return git_is_ancestor(&call, remote, head) == 1;
 }
 
+/* Why a push was not taken: the remote is asked. */
+static enum push_outcome explain(const struct repository *repository, const char *head,
+                                 const char *branch, char **fault)
+{
+    char *there = NULL, *asked = NULL;
+    enum push_outcome outcome = PUSH_FAILED;
+    int found = repository_remote_head(repository, branch, &there, &asked);
+    if (found > 0 && strcmp(there, head) == 0) {
+        outcome = PUSH_DONE;
+        free(*fault);
+        *fault = NULL;
+    } else if (found > 0 && !contains(repository, head, there)) {
+        outcome = PUSH_REFUSED;
+        free(*fault);
+        *fault = xformat("the remote's %s is at %s, which is not part of %s", branch, there, head);
+    }
+    free(asked);
+    free(there);
+    return outcome;
+}
+
+/* git compares with what the remote shows, sends nothing where that is head already, and refuses
+ * what is no fast-forward: one conversation instead of two. */
 enum push_outcome repository_push(const struct repository *repository, const char *head,
                                   const char *branch, char **fault)
 {
-    char *there = NULL, *spec = NULL;
-    enum push_outcome outcome = PUSH_FAILED;
+    struct git_call call = repository_call(repository);
     if (strcmp(branch, repository->base) == 0)
         log_abort("push", "a push to the default branch %s was asked for", branch);
-    int found = repository_remote_head(repository, branch, &there, fault);
-    if (found < 0)
-        return PUSH_FAILED;
-    if (there && strcmp(there, head) == 0) {
-        outcome = PUSH_DONE;
-    } else if (there && !contains(repository, head, there)) {
-        outcome = PUSH_REFUSED;
-        *fault = xformat("the remote's %s is at %s, which is not part of %s", branch, there, head);
-    } else {
-        struct git_call call = repository_call(repository);
-        spec = xformat("%s:refs/heads/%s", head, branch);
-        if (git_run(&call, NULL, fault, "push", "--quiet", "--no-verify", repository->remote, spec,
-                    NULL) == 0)
-            outcome = PUSH_DONE;
-    }
-    free(there);
+    char *spec = xformat("%s:refs/heads/%s", head, branch);
+    int code = git_run(&call, NULL, fault, "push", "--quiet", "--no-verify", repository->remote,
+                       spec, NULL);
     free(spec);
-    return outcome;
+    return code == 0 ? PUSH_DONE : explain(repository, head, branch, fault);
 }
 
 enum push_outcome repository_delete_branch(const struct repository *repository, const char *branch,
@@ -215,7 +241,7 @@ void repositories_clean(const char *home)
         if (entry->d_name[0] == '.')
             continue;
         char *repository = xformat("%s/%s", path, entry->d_name);
-        git_remove_stale_locks(repository);
+        git_remove_stale_locks(repository, 0);
         free(repository);
     }
     if (dir)

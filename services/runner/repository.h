@@ -41,7 +41,7 @@ enum push_outcome {
     PUSH_FAILED,  /* the world: try again */
 };
 
-/* Under the lock. Compares with the remote first, never forces. */
+/* Under the lock. Never forces: what the remote has and head lacks is never lost. */
 enum push_outcome repository_push(const struct repository *repository, const char *head,
                                   const char *branch, char **fault);
 

@@ -10,10 +10,13 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/file.h"
+#include "lib/utf8.h"
 #include "services/runner/frontmatter.h"
 #include "services/runner/gates.h"
 #include "services/runner/runner.h"
 #include "services/runner/verdicts.h"
+
+enum { INTENT_MAX_BYTES = 4096, FINDING_MAX_BYTES = 8000 };
 
 static const struct git_identity bot = {"orchestrator", "orchestrator@orchestrator.invalid"};
 
@@ -63,11 +66,38 @@ static int find_pull(struct run *run, int64_t *number, char **fault)
     return found;
 }
 
+/* What will be merged, on the disk before the forge is asked: a successor asks for the same, also
+ * where the pull request is no longer among the open ones. 1 given, 0 there is none, -1 and *fault.
+ */
+static int intend(struct run *run, const char *pinned, int64_t *number, char **fault)
+{
+    char *path = run_path(run, "merge.json"), *text = file_read(path, INTENT_MAX_BYTES, NULL);
+    json_t *intent = text ? json_loads(text, 0, NULL) : NULL;
+    int result = 1;
+    *number = message_integer(intent, "number", 0);
+    if (*number <= 0)
+        result = find_pull(run, number, fault);
+    if (!intent && result > 0) {
+        free(text);
+        text = xformat("{\"number\":%lld,\"head\":\"%s\"}\n", (long long)*number, pinned);
+        if (file_write_durable(path, text, strlen(text), 0600) < 0) {
+            *fault = xformat("%s: %s", path, strerror(errno));
+            result = -1;
+        }
+    }
+    json_decref(intent);
+    free(text);
+    free(path);
+    return result;
+}
+
 static enum step take_merge(struct run *run, enum merge_outcome outcome,
                             struct merge_report *report, char **fault)
 {
     static const char gate[] = "check_branch_mergeable";
-    json_t *finding = report->fault ? json_string(report->fault) : NULL;
+    char *clean =
+        report->fault ? utf8_text(report->fault, strlen(report->fault), FINDING_MAX_BYTES) : NULL;
+    json_t *finding = clean ? json_string(clean) : NULL;
     enum step step = STEP_OK;
     if (outcome == MERGE_DONE) {
         json_object_set_new(run->detail, "merge_commit", json_string(report->commit));
@@ -84,6 +114,7 @@ static enum step take_merge(struct run *run, enum merge_outcome outcome,
         step = outcome == MERGE_CLOSED ? STEP_FAILED : STEP_AGAIN;
     }
     json_decref(finding);
+    free(clean);
     free(report->commit);
     free(report->fault);
     return step;
@@ -96,13 +127,17 @@ static enum step merge(struct run *run, char **fault)
     int64_t number;
     if (run_open(run, fault) < 0)
         return STEP_FAILED;
-    int found = find_pull(run, &number, fault);
+    if (!git_is_object_name(pinned)) {
+        run->fault_class = "permanent";
+        *fault = xstrdup("no judged commit is given: nothing is merged");
+        return STEP_FAILED;
+    }
+    int found = intend(run, pinned, &number, fault);
     if (found < 0)
         return STEP_AGAIN;
-    if (!found || !git_is_object_name(pinned)) {
+    if (!found) {
         run->fault_class = "permanent";
-        *fault = xstrdup(found ? "no judged commit is given: nothing is merged"
-                               : "the task has no pull request");
+        *fault = xstrdup("the task has no pull request");
         return STEP_FAILED;
     }
     free(run->head);
@@ -203,6 +238,7 @@ static void end_other_runs(struct run *run)
             atomic_store(&other->stopping, true);
             waiting = write(other->called_fd, &one, sizeof one) == sizeof one || waiting;
         }
+        pthread_cond_broadcast(&runner->ended); /* for one that waits for the workspace */
         if (waiting)
             pthread_cond_wait(&runner->ended, &runner->mutex);
     }
@@ -219,7 +255,7 @@ static int save_all(struct run *run, const char *remote_head, char **fault)
         char *broken = NULL;
         /* One that is no repository any more holds nothing that git could save. */
         if (workspace_secure(&run->workspace, &broken) == 0)
-            result = workspace_save(&run->workspace, run->task, run->id, &ref, fault);
+            result = workspace_save(&run->workspace, run->id, &ref, fault);
         else
             log_warn("cleanup", "%s", broken);
         free(broken);

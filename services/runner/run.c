@@ -12,9 +12,12 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/file.h"
+#include "lib/utf8.h"
 
 enum {
     RESULT_MAX_BYTES = MESSAGE_MAX_BYTES,
+    BRANCH_MAX = 200,
+    TEXT_MAX_BYTES = 8000,
     BACKOFF_MS = 200,
     BACKOFF_MAX_MS = 20 * 1000,
     GIVE_UP_MS = 10 * 60 * 1000,
@@ -28,22 +31,41 @@ bool run_id_ok(const char *id)
     return size > 0 && size <= 200 && id[0] != '.' && strspn(id, letters) == size;
 }
 
-/* Keys become part of paths as well. */
-static bool fits(struct run *run)
+/* As `git check-ref-format --branch` would have it, and nothing that a refspec or an option could
+ * be made of. */
+bool run_branch_ok(const char *branch)
 {
-    if (!run_id_ok(run->id) || !run_id_ok(run->key)) {
-        log_error("run", "run or key is no safe file name: %s, %s", run->id, run->key);
+    size_t size = strlen(branch);
+    if (size == 0 || size > BRANCH_MAX || strpbrk(branch, " ~^:?*[\\\x7f") ||
+        strchr("-/.", branch[0]) || strchr("/.", branch[size - 1]) || strstr(branch, "..") ||
+        strstr(branch, "//") || strstr(branch, "@{") || strstr(branch, "/.") ||
+        strstr(branch, ".lock/") || strcmp(branch, "HEAD") == 0)
         return false;
+    for (const char *at = branch; *at; at++) {
+        if ((unsigned char)*at < ' ')
+            return false;
     }
-    if (!run->project) {
-        log_error("run", "run %s: project %s is not configured", run->id,
-                  message_text(run->spec, "project", ""));
-        return false;
-    }
-    return true;
+    return size < 5 || strcmp(branch + size - 5, ".lock") != 0;
 }
 
-struct run *run_new(struct runner *runner, json_t *spec)
+/* Key and role become part of paths as well. Caller frees what does not fit; NULL: all does. */
+static char *misfit(const struct run *run)
+{
+    if (!run_id_ok(run->id) || !run_id_ok(run->key))
+        return xformat("permanent: run or key is no safe file name: %s, %s", run->id, run->key);
+    if (*run->role && !run_id_ok(run->role))
+        return xformat("permanent: no role %s", run->role);
+    if (!run_branch_ok(run->branch))
+        return xformat("permanent: %s is no name of a branch", run->branch);
+    if (!run->project)
+        return xformat("operator: project %s is not configured",
+                       message_text(run->spec, "project", ""));
+    if (strcmp(run->branch, run->project->default_branch) == 0)
+        return xformat("permanent: the task's branch is the default branch %s", run->branch);
+    return NULL;
+}
+
+struct run *run_new(struct runner *runner, json_t *spec, char **fault)
 {
     struct run *run = xcalloc(1, sizeof *run);
     run->runner = runner;
@@ -63,9 +85,10 @@ struct run *run_new(struct runner *runner, json_t *spec)
     run->log.fd = -1;
     run->doing = "starting";
     run->detail = json_object();
-    if (!fits(run)) {
+    *fault = misfit(run);
+    if (*fault) {
         run_free(run);
-        return NULL;
+        run = NULL;
     }
     return run;
 }
@@ -129,7 +152,7 @@ int run_open(struct run *run, char **fault)
     return 0;
 }
 
-static void set_doing(struct run *run, const char *doing)
+void run_set_doing(struct run *run, const char *doing)
 {
     pthread_mutex_lock(&run->runner->mutex);
     run->doing = doing;
@@ -143,7 +166,7 @@ enum step run_repeat(struct run *run, const char *doing,
     int wait = BACKOFF_MS;
     bool said = false;
     struct log_about about = run_about(run);
-    set_doing(run, doing);
+    run_set_doing(run, doing);
     for (;;) {
         *fault = NULL;
         enum step step = run_stopped(run) ? STEP_STOPPED : work(run, fault);
@@ -171,11 +194,13 @@ static json_t *number_or_null(bool known, int64_t value)
     return known ? json_integer(value) : json_null();
 }
 
-/* Texts of the world may be no UTF-8; the result has to go out all the same. */
+/* Texts of the world may be long, and no UTF-8; the result has to go out all the same. */
 static json_t *text_value(const char *text)
 {
-    json_t *value = json_string(text);
-    return value ? value : json_string("(text that is no UTF-8)");
+    char *clean = utf8_text(text, strlen(text), TEXT_MAX_BYTES);
+    json_t *value = json_string(clean);
+    free(clean);
+    return value;
 }
 
 static json_t *pull_value(const struct pull_request *pull)
@@ -246,6 +271,29 @@ void run_finish(struct run *run, const char *outcome, const char *class, const c
     send_result(run->runner, run->id, message);
     free(text);
     free(path);
+}
+
+int run_refuse(struct runner *runner, const char *id, const char *outcome, const char *class,
+               const char *reason)
+{
+    char *dir = xformat("%s/%s", runner->runs_dir, id), *path = xformat("%s/result.json", dir);
+    json_t *message =
+        message_new(MESSAGE_run_result, NULL, "{ss ss ss so sn sn sn sn sn sn sn sn sn s{} ss}",
+                    "run", id, "outcome", outcome, "class", class, "reason", text_value(reason),
+                    "exit_code", "started_ms", "ended_ms", "session", "usage", "cost_usd", "head",
+                    "pull_request", "gate", "detail", "log_tail", "");
+    size_t size;
+    char *text = message_encode(message, &size);
+    log_warn("run", "run %s: %s", id, reason);
+    int result = file_make_dirs(dir, 0700) == 0 ? file_write_durable(path, text, size, 0600) : -1;
+    if (result == 0)
+        send_result(runner, id, message);
+    else
+        json_decref(message);
+    free(text);
+    free(dir);
+    free(path);
+    return result;
 }
 
 bool run_resend(struct runner *runner, const char *id)

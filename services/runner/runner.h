@@ -25,8 +25,8 @@ struct runner {
     char boot[17];
     char *runs_dir;
     struct outbox *outbox;
-    pthread_mutex_t mutex; /* runs, active, and every run's `doing` */
-    pthread_cond_t ended;  /* a run's thread ended */
+    pthread_mutex_t mutex; /* runs, active, and every run's `doing` and `has_workspace` */
+    pthread_cond_t ended;  /* a run's thread ended, or was told to stop */
     struct run *runs;      /* those with a thread */
     int active;
     atomic_bool quitting; /* as PID 1's child: agents are ended, their runs reported interrupted */
@@ -47,6 +47,7 @@ struct run {
     struct repository repository;
     struct workspace workspace;
     bool opened;          /* forge, repository and workspace are there */
+    bool has_workspace;   /* of all runs of its task; guarded by the runner's mutex */
     atomic_bool stopping; /* STOP: no step goes on */
     int called_fd;        /* eventfd: stopping or quitting was set */
     const char *doing;    /* static, for status */
@@ -58,7 +59,8 @@ struct run {
         int fd;
         uint64_t inode;
     } log;
-    bool said_started, said_end;
+    bool said_started;
+    enum run_order { ORDER_NONE, ORDER_STOP, ORDER_QUIT } ordered; /* the end, of the agent */
     int64_t progress_at;     /* monotonic, of the last look at the log */
     const char *fault_class; /* of a step that failed; NULL: operator */
     /* what becomes the result */
@@ -76,24 +78,36 @@ void runner_send(struct runner *runner, const char *run, json_t *message, const 
 /* The same once: losing it costs nothing. Dropped while an earlier one is under way. */
 void runner_send_once(struct runner *runner, const char *run, json_t *message);
 
+/* Waits until no other run of the task has the workspace: two agents must never work in one. false:
+ * told to stop meanwhile. */
+bool runner_take_workspace(struct run *run);
+
 /* ---- run.c ---- */
 
-/* A new run in the directory runs_dir/<id>, from its spec. Takes spec. NULL where the spec does not
- * fit (logged). */
-struct run *run_new(struct runner *runner, json_t *spec);
+/* A new run in the directory runs_dir/<id>, from its spec. Takes spec. NULL and *fault ("code:
+ * text") where the spec does not fit. */
+struct run *run_new(struct runner *runner, json_t *spec, char **fault);
 void run_free(struct run *run);
 
 /* home/runs/<run>/<name>. Caller frees. */
 char *run_path(const struct run *run, const char *name);
 struct log_about run_about(const struct run *run);
 bool run_stopped(const struct run *run); /* STOP, or we quit */
+/* What it is busy with, for status. doing: static. */
+void run_set_doing(struct run *run, const char *doing);
 
 /* Whether a run id can be a file name: letters, digits and .~_-, not beginning with a dot. */
 bool run_id_ok(const char *id);
+/* Whether this can be a task's branch. Pure. */
+bool run_branch_ok(const char *branch);
 
 /* How it ended. class, outcome: words of run_result; reason: "code: text". Writes result.json,
  * orders it sent. Passes the crash points of the result. */
 void run_finish(struct run *run, const char *outcome, const char *class, const char *reason);
+
+/* The same for a run that there is no struct of: nothing of it was started here. 0, or -1. */
+int run_refuse(struct runner *runner, const char *id, const char *outcome, const char *class,
+               const char *reason);
 
 /* Sends a result.json that is there already. false where there is none. */
 bool run_resend(struct runner *runner, const char *id);

@@ -27,28 +27,32 @@ static void finish_cancelled(struct run *run)
     run_finish(run, "cancelled", "none", "stopped: stopped by a person");
 }
 
+static bool left_something(const struct run *run, const struct workspace_state *state)
+{
+    const char *start = message_text(run->launch, "start_head", "");
+    return state->changed_size || state->half_done || (state->head && strcmp(state->head, start));
+}
+
 /* What a run that did not succeed leaves is saved before anybody may overwrite it. */
 static void save_work(struct run *run)
 {
     char *fault = NULL, *ref = NULL;
-    struct workspace_state state;
+    struct workspace_state state = {0};
     if (run_open(run, &fault) < 0 || !workspace_exists(&run->workspace) ||
         workspace_secure(&run->workspace, &fault) < 0 ||
         workspace_look(&run->workspace, &state, &fault) < 0)
         goto done;
-    const char *start = message_text(run->launch, "start_head", "");
-    bool changed = state.dirty || (state.head && strcmp(state.head, start) != 0);
-    workspace_state_free(&state);
-    if (!changed)
+    if (!left_something(run, &state))
         goto done;
     repository_lock(&run->repository);
-    if (workspace_save(&run->workspace, run->task, run->id, &ref, &fault) == 0)
+    if (workspace_save(&run->workspace, run->id, &ref, &fault) == 0)
         json_object_set_new(run->detail, "preserved", json_string(ref));
     repository_unlock(&run->repository);
 
 done:
     if (fault)
         log_warn("save", "run %s: %s", run->id, fault);
+    workspace_state_free(&state);
     free(fault);
     free(ref);
 }
@@ -110,7 +114,7 @@ static void publish(struct run *run)
 /* The last of what the agent said, for the classification: errors stand on standard error. */
 static char *last_words(struct run *run)
 {
-    char *path = run_path(run, "err"), *tail = output_tail(&run->output);
+    char *path = run_path(run, "err"), *tail = output_own_tail(&run->output);
     size_t size = 0;
     char *err = file_read(path, ERR_MAX_BYTES, &size);
     size_t from = size > ERR_TAIL ? size - ERR_TAIL : 0;
@@ -141,20 +145,32 @@ static void judge_agent(struct run *run, struct run_verdict *verdict)
     free(text);
 }
 
+/* What the keeper could not end may still write into the workspace. */
+static void end_leftovers(struct run *run)
+{
+    char *fault = NULL;
+    const char *workspace = run_open(run, &fault) == 0 ? run->workspace.dir : NULL;
+    run->executor->end_leftovers(run->dir, run->id, workspace);
+    free(fault);
+}
+
 static void after_agent(struct run *run)
 {
     struct run_verdict verdict;
-    char *fault = NULL;
     if (run->executor->collect(run->dir, &run->status) < 0) {
         run->fault_class = "lost";
         run_finish(run, "lost", "lost", "lost: the status file cannot be read");
         return;
     }
+    if (!run->status.swept)
+        end_leftovers(run);
     agent_run_read_log(run, true);
     agent_run_account(run);
     judge_agent(run, &verdict);
     bool stopped = atomic_load(&run->stopping) || (has(run, "stop") && !has(run, "interrupted"));
-    if (!run->status.executed || stopped) {
+    if (!run->status.executed && !run->status.cancelled && !stopped) {
+        run_finish(run, "lost", "lost", "lost: the agent's process ended before it was the agent");
+    } else if (!run->status.executed || stopped) {
         if (run->status.executed)
             save_work(run);
         finish_cancelled(run);
@@ -167,16 +183,13 @@ static void after_agent(struct run *run)
                                 json_integer(verdict.resets_at * 1000));
         finish_failed(run, verdict.class, verdict.reason);
     }
-    free(fault);
 }
 
 static void after_loss(struct run *run)
 {
-    char *fault = NULL;
     struct log_about about = run_about(run);
     log_line(LOG_LEVEL_WARN, "lost", &about, "the keeper is gone without a status");
-    const char *workspace = run_open(run, &fault) == 0 ? run->workspace.dir : NULL;
-    run->executor->end_leftovers(run->dir, run->id, workspace);
+    end_leftovers(run);
     agent_run_read_log(run, true);
     agent_run_account(run);
     save_work(run);
@@ -184,7 +197,6 @@ static void after_loss(struct run *run)
         finish_cancelled(run);
     else
         run_finish(run, "lost", "lost", "lost: the run's keeper is gone without a status");
-    free(fault);
 }
 
 /* ---- before ---- */
@@ -201,7 +213,9 @@ static bool start(struct run *run, int *starts)
         return false;
     }
     enum step step = STEP_FAILED;
-    if (++*starts > STARTS_MAX)
+    if (!runner_take_workspace(run))
+        step = STEP_STOPPED;
+    else if (++*starts > STARTS_MAX)
         fault = xstrdup("the agent's keeper ends before it starts the agent; see keeper.log");
     else
         step = run_repeat(run, "preparing the workspace", agent_run_start, &fault);
@@ -231,11 +245,11 @@ static void agent_steps(struct run *run)
             break;
         case RUN_STATE_STARTING:
         case RUN_STATE_RUNNING:
-            run->doing = "an agent is at work";
+            run_set_doing(run, "an agent is at work");
             agent_run_watch(run);
             break;
         case RUN_STATE_ENDED:
-            run->doing = "finishing";
+            run_set_doing(run, "finishing");
             after_agent(run);
             return;
         case RUN_STATE_LOST:

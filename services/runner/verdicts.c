@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/buffer.h"
+#include "lib/utf8.h"
 #include "services/runner/frontmatter.h"
 
 static const char *const negative[] = {"FAIL",     "FAILED", "BLOCKED", "CHANGES_REQUESTED",
@@ -143,8 +143,5 @@ char *verdict_body(const char *text, size_t size, size_t max)
     }
     while (size && isspace((unsigned char)text[size - 1]))
         size--;
-    size_t cut = size < max ? size : max;
-    while (cut && cut < size && ((unsigned char)text[cut] & 0xc0) == 0x80)
-        cut--;
-    return xstrndup(text, cut);
+    return utf8_text(text, size, max);
 }

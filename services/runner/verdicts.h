@@ -22,7 +22,7 @@ void verdict_status(const char *name, const char *key, const char *text, size_t 
                     struct verdict *verdict);
 
 /* The body of an artefact (what follows its frontmatter, or all where it has none), without
- * surrounding blank lines, at most max bytes and whole characters. Caller frees. */
+ * surrounding blank lines, at most max bytes, as utf8_text. Caller frees. */
 char *verdict_body(const char *text, size_t size, size_t max);
 
 #endif

@@ -2,6 +2,7 @@
 play the agent. Everything lives in a throw-away directory and is ended by pid."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -107,6 +108,7 @@ class World:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def start_scheduler(self):
         self.scheduler = subprocess.Popen([TOOLS / "fake_scheduler", self.run_dir], text=True,

@@ -1,0 +1,279 @@
+/* The runs of this process: a thread for each, what the scheduler orders, and at start what an
+ * earlier runner left. */
+#include "services/runner/loop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/buffer.h"
+#include "lib/crash.h"
+#include "lib/file.h"
+
+enum { THREAD_STACK = 512 * 1024, SPEC_MAX_BYTES = MESSAGE_MAX_BYTES };
+
+/* ---- runs and their threads ---- */
+
+static void *run_main(void *argument)
+{
+    struct run *run = argument;
+    struct runner *runner = run->runner;
+    run_steps(run);
+    pthread_mutex_lock(&runner->mutex);
+    struct run **link = &runner->runs;
+    while (*link != run)
+        link = &(*link)->next;
+    *link = run->next;
+    runner->active--;
+    runner->ended_runs++;
+    pthread_cond_broadcast(&runner->ended);
+    pthread_mutex_unlock(&runner->mutex);
+    run_free(run);
+    return NULL;
+}
+
+static struct run *find_run(struct runner *runner, const char *id)
+{
+    struct run *run = runner->runs;
+    while (run && strcmp(run->id, id) != 0)
+        run = run->next;
+    return run;
+}
+
+static bool another_has_workspace(const struct run *run)
+{
+    for (const struct run *other = run->runner->runs; other; other = other->next) {
+        if (other != run && other->task == run->task && other->has_workspace)
+            return true;
+    }
+    return false;
+}
+
+bool runner_take_workspace(struct run *run)
+{
+    struct runner *runner = run->runner;
+    bool said = false;
+    pthread_mutex_lock(&runner->mutex);
+    while (!run->has_workspace && !run_stopped(run)) {
+        if (!another_has_workspace(run)) {
+            run->has_workspace = true;
+            break;
+        }
+        struct log_about about = run_about(run);
+        if (!said)
+            log_line(LOG_LEVEL_WARN, "wait", &about, "another run is in the workspace");
+        said = true;
+        run->doing = "waiting for another run of the task to end";
+        pthread_cond_wait(&runner->ended, &runner->mutex);
+    }
+    pthread_mutex_unlock(&runner->mutex);
+    return run->has_workspace;
+}
+
+/* In the list, its thread not started. Takes spec. NULL: *fault says why there is none. */
+static struct run *add_run(struct runner *runner, json_t *spec, char **fault)
+{
+    struct run *run = run_new(runner, spec, fault);
+    if (!run)
+        return NULL;
+    /* Whatever was started has been given the workspace by an earlier runner. */
+    run->has_workspace =
+        strcmp(run->job_kind, "agent") == 0 && run->executor->observe(run->dir) != RUN_STATE_NEW;
+    pthread_mutex_lock(&runner->mutex);
+    run->next = runner->runs;
+    runner->runs = run;
+    runner->active++;
+    pthread_mutex_unlock(&runner->mutex);
+    return run;
+}
+
+static void start_thread(struct run *run)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, THREAD_STACK);
+    if (pthread_create(&thread, &attributes, run_main, run) != 0)
+        log_abort("thread", "no thread for run %s", run->id);
+    pthread_attr_destroy(&attributes);
+}
+
+static bool is_active(struct runner *runner, const char *id)
+{
+    pthread_mutex_lock(&runner->mutex);
+    bool active = find_run(runner, id) != NULL;
+    pthread_mutex_unlock(&runner->mutex);
+    return active;
+}
+
+/* ---- commands ---- */
+
+static char *file_of(const struct runner *runner, const char *id, const char *name)
+{
+    return xformat("%s/%s/%s", runner->runs_dir, id, name);
+}
+
+static bool has(const struct runner *runner, const char *id, const char *name)
+{
+    char *path = file_of(runner, id, name);
+    bool there = file_exists(path);
+    free(path);
+    return there;
+}
+
+/* The directory with its spec.json, durable. 0, or -1 with errno. */
+static int write_spec(const struct runner *runner, const char *id, const json_t *spec)
+{
+    char *dir = xformat("%s/%s", runner->runs_dir, id), *path = file_of(runner, id, "spec.json");
+    size_t size;
+    char *text = message_encode(spec, &size);
+    int result = file_make_dirs(dir, 0700);
+    if (result == 0)
+        result = file_write_durable(path, text, size, 0600);
+    if (result == 0)
+        result = file_sync_dir(runner->runs_dir);
+    int saved = errno;
+    free(text);
+    free(path);
+    free(dir);
+    errno = saved;
+    return result;
+}
+
+static void accept_run(struct runner *runner, const char *id)
+{
+    runner_send(runner, id, message_new(MESSAGE_run_accepted, NULL, "{ss}", "run", id), NULL);
+}
+
+/* Takes fault: "class: text". */
+static void refuse_misfit(struct runner *runner, const char *id, char *fault)
+{
+    char class[20];
+    snprintf(class, sizeof class, "%.*s", (int)strcspn(fault, ":"), fault);
+    run_refuse(runner, id, "failed", class, fault);
+    free(fault);
+}
+
+void runs_start(struct runner *runner, json_t *item)
+{
+    const char *id = message_text(item, "run", "");
+    if (!run_id_ok(id)) {
+        log_error("run", "a run id that is no safe file name is not taken: %s", id);
+        return;
+    }
+    bool known = has(runner, id, "spec.json");
+    if (!known) {
+        crash_point(CRASH_RUN_BEFORE_SPEC);
+        if (write_spec(runner, id, item) < 0) {
+            /* Not acknowledged: it comes again, to us or to the next one. */
+            log_error("run", "run %s: %s", id, strerror(errno));
+            bus_set_error(runner->service.bus, "a run's directory cannot be written");
+            return;
+        }
+        crash_point(CRASH_RUN_AFTER_SPEC);
+    }
+    accept_run(runner, id);
+    if (has(runner, id, "result.json") && run_resend(runner, id))
+        return;
+    if (is_active(runner, id))
+        return;
+    char *fault;
+    struct run *run = add_run(runner, json_incref(item), &fault);
+    if (run)
+        start_thread(run);
+    else
+        refuse_misfit(runner, id, fault);
+}
+
+static void call_run(struct run *run)
+{
+    uint64_t one = 1;
+    atomic_store(&run->stopping, true);
+    if (write(run->called_fd, &one, sizeof one) < 0)
+        log_warn("stop", "run %s is not woken: %s", run->id, strerror(errno));
+    pthread_cond_broadcast(&run->runner->ended);
+}
+
+void runs_stop(struct runner *runner, const json_t *item)
+{
+    const char *id = message_text(item, "run", "");
+    if (!run_id_ok(id))
+        return;
+    log_info("stop", "run %s: %s", id, message_text(item, "reason", ""));
+    pthread_mutex_lock(&runner->mutex);
+    struct run *run = find_run(runner, id);
+    if (run)
+        call_run(run);
+    pthread_mutex_unlock(&runner->mutex);
+    if (run || (has(runner, id, "result.json") && run_resend(runner, id)))
+        return;
+    /* One that we never had: nothing was started and nothing ever will be. */
+    if (!has(runner, id, "spec.json"))
+        run_refuse(runner, id, "cancelled", "none", "stopped: it had not begun");
+    /* else its thread ended without a result: we quit, the next runner reads `stop` again */
+}
+
+/* ---- start ---- */
+
+/* An older runner's specification may lack what is asked for today; what it names is started or
+ * running, so it is taken as it is. */
+static json_t *read_spec(const struct runner *runner, const char *id)
+{
+    char *path = file_of(runner, id, "spec.json");
+    size_t size;
+    char *text = file_read(path, SPEC_MAX_BYTES, &size);
+    json_t *spec = text ? json_loadb(text, size, 0, NULL) : NULL;
+    enum message_kind kind;
+    struct message_fault fault;
+    if (spec && strcmp(message_text(spec, "run", ""), id) != 0) {
+        log_error("adopt", "%s names another run", path);
+        json_decref(spec);
+        spec = NULL;
+    } else if (spec && message_check(spec, &kind, &fault) < 0) {
+        log_warn("adopt", "%s: %s", path, fault.text);
+    }
+    free(text);
+    free(path);
+    return spec;
+}
+
+static void adopt(struct runner *runner, const char *id)
+{
+    char *fault;
+    if (!run_id_ok(id) || has(runner, id, "acked"))
+        return;
+    if (has(runner, id, "result.json") && run_resend(runner, id))
+        return;
+    json_t *spec = read_spec(runner, id);
+    if (!spec)
+        return; /* never acknowledged: the command comes again */
+    log_info("adopt", "run %s is taken over", id);
+    accept_run(runner, id);
+    if (!add_run(runner, spec, &fault))
+        refuse_misfit(runner, id, fault);
+}
+
+void runner_adopt(struct runner *runner)
+{
+    git_end_leftovers(runner->config->home);
+    repositories_clean(runner->config->home);
+    DIR *dir = opendir(runner->runs_dir);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        adopt(runner, entry->d_name);
+    if (dir)
+        closedir(dir);
+    /* All are known before the first goes on: who has a workspace keeps it. */
+    pthread_mutex_lock(&runner->mutex);
+    struct run **list = xcalloc((size_t)runner->active + 1, sizeof *list);
+    size_t count = 0;
+    for (struct run *run = runner->runs; run; run = run->next)
+        list[count++] = run;
+    pthread_mutex_unlock(&runner->mutex);
+    for (size_t i = 0; i < count; i++)
+        start_thread(list[i]);
+    free(list);
+}
