@@ -84,15 +84,21 @@ bool facts_task(const json_t *row, struct compare_task *task)
     return task->stage < STAGE_COUNT;
 }
 
+/* A command carries the time of the issue that showed it: one that was seen before our own answer
+ * to it reached the tracker is known by that. */
 static json_t *detail_of(const struct compare_finding *finding, const json_t *issue)
 {
-    if (finding->kind != FINDING_F_1 || !issue)
+    if (finding->status == STATUS_COUNT || !issue)
         return json_object();
-    json_t *labels = json_object_get(issue, "labels");
-    return json_pack("{s:s,s:s,s:o,s:I}", "title", message_text(issue, "title", ""), "body",
-                     message_text(issue, "body", ""), "labels",
-                     json_is_array(labels) ? json_incref(labels) : json_array(), "updated_ms",
-                     message_integer(issue, "updated_ms", 0));
+    json_t *detail = json_pack("{s:I}", "updated_ms", message_integer(issue, "updated_ms", 0));
+    if (finding->kind == FINDING_F_1) {
+        json_t *labels = json_object_get(issue, "labels");
+        json_object_set_new(detail, "title", json_string(message_text(issue, "title", "")));
+        json_object_set_new(detail, "body", json_string(message_text(issue, "body", "")));
+        json_object_set_new(detail, "labels",
+                            json_is_array(labels) ? json_incref(labels) : json_array());
+    }
+    return detail;
 }
 
 json_t *facts_finding(const struct compare_finding *finding, const char *project,

@@ -23,6 +23,9 @@ static const struct project *project_of(struct scheduler *scheduler, const char 
     return project && strcmp(project->tracker, "local") == 0 ? project : NULL;
 }
 
+/* updated_at grows with every change, even within a millisecond: what was read of an issue is then
+ * either older than a change or contains it. */
+
 /* ---- people's changes ---- */
 
 static const char *actor_of(const json_t *event)
@@ -43,7 +46,8 @@ static void set_status(struct scheduler *scheduler, int64_t id, const json_t *ev
     const char *shown = status < STATUS_COUNT ? status_table[status].name : name;
     store_run(scheduler->store,
               "UPDATE local_issues SET status = ?2, status_ours = 0, status_actor = ?3,"
-              " status_external_id = NULL, status_unheard = ?4, updated_at = ?5 WHERE id = ?1",
+              " status_external_id = NULL, status_unheard = ?4, updated_at = max(?5, updated_at + "
+              "1) WHERE id = ?1",
               "issii", id, shown, actor_of(event), (int64_t)(command && !change->announced),
               scheduler->now_ms);
     store_run(scheduler->store,
@@ -61,8 +65,9 @@ static void set_labels(struct scheduler *scheduler, int64_t id, const json_t *ev
         return;
     char *text = json_dumps(labels, JSON_COMPACT);
     store_run(scheduler->store,
-              "UPDATE local_issues SET labels = ?2, updated_at = ?3 WHERE id = ?1", "isi", id, text,
-              scheduler->now_ms);
+              "UPDATE local_issues SET labels = ?2, updated_at = max(?3, updated_at + 1)"
+              " WHERE id = ?1",
+              "isi", id, text, scheduler->now_ms);
     free(text);
 }
 
@@ -70,7 +75,8 @@ static void set_issue(struct scheduler *scheduler, int64_t id, const json_t *eve
                       struct local_change *change)
 {
     store_run(scheduler->store,
-              "UPDATE local_issues SET title = ?2, body = ?3, updated_at = ?4 WHERE id = ?1",
+              "UPDATE local_issues SET title = ?2, body = ?3, updated_at = max(?4, updated_at + 1)"
+              " WHERE id = ?1",
               "issi", id, message_text(event, "title", ""), message_text(event, "body", ""),
               scheduler->now_ms);
     set_labels(scheduler, id, event);
@@ -84,8 +90,9 @@ static void add_comment(struct scheduler *scheduler, int64_t id, const json_t *e
     store_run(scheduler->store,
               "INSERT INTO local_comments (issue, author, body, at) VALUES (?1, ?2, ?3, ?4)",
               "issi", id, actor_of(event), body, scheduler->now_ms);
-    store_run(scheduler->store, "UPDATE local_issues SET updated_at = ?2 WHERE id = ?1", "ii", id,
-              scheduler->now_ms);
+    store_run(scheduler->store,
+              "UPDATE local_issues SET updated_at = max(?2, updated_at + 1) WHERE id = ?1", "ii",
+              id, scheduler->now_ms);
     change->approved = change->announced && strstr(body, ":approved:") != NULL;
 }
 
@@ -183,8 +190,9 @@ json_t *local_put_comment(struct scheduler *scheduler, const json_t *message)
                             message_text(message, "body", ""),
                             message_text(message, "external_id", ""), scheduler->now_ms);
     if (changed > 0)
-        store_run(scheduler->store, "UPDATE local_issues SET updated_at = ?2 WHERE id = ?1", "ii",
-                  id, scheduler->now_ms);
+        store_run(scheduler->store,
+                  "UPDATE local_issues SET updated_at = max(?2, updated_at + 1) WHERE id = ?1",
+                  "ii", id, scheduler->now_ms);
     return ack(changed == 0);
 }
 
@@ -220,8 +228,14 @@ json_t *local_put_status(struct scheduler *scheduler, const json_t *message)
     if (changed > 0)
         store_run(scheduler->store,
                   "UPDATE local_issues SET status = ?2, status_ours = 1, status_actor = 'stream',"
-                  " status_unheard = 0, status_external_id = ?3, updated_at = ?4 WHERE id = ?1",
+                  " status_unheard = 0, status_external_id = ?3,"
+                  " updated_at = max(?4, updated_at + 1) WHERE id = ?1",
                   "issi", id, status_table[status].name, external, scheduler->now_ms);
+    if (changed > 0) /* what was read of the issue before is outdated from now on */
+        store_run(scheduler->store,
+                  "UPDATE tasks SET issue_updated = (SELECT updated_at FROM local_issues"
+                  " WHERE id = ?2) WHERE issue = ?1",
+                  "si", message_text(message, "issue", ""), id);
     return ack(changed == 0);
 }
 

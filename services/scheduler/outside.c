@@ -109,6 +109,16 @@ static json_t *refuse(const char *code, const char *field, const char *text)
     return message_error(NULL, &fault);
 }
 
+/* The issue was read before our own answer to what it showed had reached the tracker. Equal times
+ * count: parallel changes share one. */
+static bool is_outdated(struct scheduler *scheduler, const struct task *task, const json_t *detail)
+{
+    int64_t seen = message_integer(detail, "updated_ms", 0);
+    return task->exists && seen > 0 &&
+           seen < store_number(scheduler->store, 0, "SELECT issue_updated FROM tasks WHERE id = ?1",
+                               "i", task->id);
+}
+
 json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
 {
     struct task task;
@@ -135,7 +145,14 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
         .labels = json_object_get(detail, "labels"),
     };
     task_load_by_issue(scheduler, issue, &task);
-    perform(scheduler, &task, &occurrence, &performed);
+    if (is_outdated(scheduler, &task, detail)) {
+        performed.outcome = DECISION_IGNORED;
+        performed.reason = REASON_STALE;
+        reason_format(REASON_STALE, "the issue has changed since it was read", performed.words,
+                      sizeof performed.words);
+    } else {
+        perform(scheduler, &task, &occurrence, &performed);
+    }
     /* one that came too early is asked about again; all others are answered now */
     if (strcmp(project->tracker, "local") == 0 && kind != STAGE_EVENT_JOB_MISSING &&
         performed.reason != REASON_TOO_EARLY && performed.reason != REASON_STALE)

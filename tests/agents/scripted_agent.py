@@ -52,10 +52,11 @@ def work(rejects):
     elif ROLE == "architect":
         artefact("06-adr/ADR-001-greeting.md", "The greeting is a file.")
     elif ROLE == "developer":
-        with open("greeting.txt", "a", encoding="utf-8") as greeting:
+        # a file per task: branches of tasks that go on side by side do not conflict
+        with open(f"greeting-{TASK}.txt", "a", encoding="utf-8") as greeting:
             greeting.write(f"Hello from {RUN}\n")
     elif ROLE == "reviewer" and rejects:
-        artefact("12-review.md", "- greeting.txt: the greeting has no full stop.",
+        artefact("12-review.md", f"- greeting-{TASK}.txt: the greeting has no full stop.",
                  verdict="CHANGES_REQUESTED")
     elif ROLE == "reviewer":
         artefact("12-review.md", "Well done.", verdict="APPROVED")

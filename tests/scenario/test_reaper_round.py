@@ -146,6 +146,13 @@ class Supervised:
         beside.write_bytes(record)
         beside.rename(self.folder / "status")
 
+    def restart(self, age_s=60):
+        """What a supervisor does on k."""
+        self.process.kill()
+        self.process.wait(10)
+        self.process = self.bench.start(self.name)
+        self.write(self.process.pid, 1, age_s)
+
     def letters(self):
         try:
             return os.read(self.control, 100)
@@ -174,7 +181,7 @@ def test_a_hung_service_is_killed_by_way_of_its_supervisor_and_announced(bench):
     assert set(service.wait_killed()) == {ord("k")}
     alert = bench.wait_heard("service_alert")[0]
     assert alert["service"] == "monitor" and alert["fault"] == "hung"
-    service.process.send_signal(signal.SIGCONT)
+    service.restart()
     wait_for(lambda: [one["fault"] for one in bench.heard("service_alert")][-1] == "recovered", 10,
              "it is said to answer again")
 
