@@ -123,7 +123,7 @@ def test_413_needs_no_body(ingress):
 def test_a_refused_sender_sees_why_although_it_sends_on(ingress):
     """A refusal before the body, then the body: no reset in the middle of the sending. Mutation
     tried: no lingering (guard_linger)."""
-    request = signed_request("plane", b"{" + b"x" * 3_000_000)
+    request = signed_request("plane", b"{" + b"x" * 30_000_000)
     for _ in range(10):
         with ingress.connect() as connection:
             connection.sendall(request)  # raises where the connection is reset
