@@ -105,7 +105,7 @@ static const char writer_pragmas[] = "PRAGMA page_size = 16384;"
                                      "PRAGMA foreign_keys = ON;"
                                      "PRAGMA wal_autocheckpoint = 0;"
                                      "PRAGMA journal_size_limit = 33554432;"
-                                     "PRAGMA cache_size = -16384;";
+                                     "PRAGMA cache_size = -8192;";
 
 int inbox_db_open(struct inbox_db *inbox, const char *path, char *fault, size_t size)
 {

@@ -16,9 +16,10 @@
 enum {
     LISTENERS_MAX = 64,
     LOOK_MS = 50,
+    MORE_MS = 1,              /* for the server's thread to hand on what there is */
     HEARTBEAT_MS = 10 * 1000, /* also how a listener that has gone is noticed */
-    BUFFERED_MAX = 256 * 1024,
-    ROWS_AT_ONCE = 200,
+    BUFFERED_MAX = 64 * 1024, /* of one listener, before it is given more */
+    ROWS_AT_ONCE = 50,
 };
 
 struct listener {
@@ -58,6 +59,8 @@ static ssize_t read_some(void *context, uint64_t position, char *out, size_t max
         memmove(listener->text.data, listener->text.data + taken, listener->text.size - taken);
         listener->text.size -= taken;
         size = (ssize_t)taken;
+        if (listener->text.size == 0)
+            buffer_free(&listener->text); /* what a burst needed is not kept for ever */
     }
     pthread_mutex_unlock(&listener->stream->lock);
     return size;
@@ -146,44 +149,57 @@ static void append_row(struct buffer *text, json_t *row)
     free(line);
 }
 
-/* Without the lock, under which the server's thread would wait for the disk. Each listener is at a
- * place of its own (after a resumption), all of them at the end in ordinary times. */
-static void read_rows(struct stream *stream, struct listener *listener, int64_t newest,
-                      struct buffer *text)
+/* The rows after a place, as text; the last ones are kept for the listeners that stand at the same
+ * place, in ordinary times all of them. */
+struct rows {
+    int64_t after, last; /* after: -1, nothing read */
+    struct buffer text;
+};
+
+/* Without the lock, under which the server's thread would wait for the disk. */
+static void read_rows(struct stream *stream, int64_t after, struct rows *rows)
 {
-    if (listener->after < 0 || listener->after > newest)
-        listener->after = newest; /* also a number from before a restored database */
-    if (listener->after == newest)
+    if (rows->after == after)
         return;
-    json_t *rows = store_read_journal(stream->store, listener->after, ROWS_AT_ONCE);
+    buffer_free(&rows->text);
+    rows->after = rows->last = after;
+    json_t *found = store_read_journal(stream->store, after, ROWS_AT_ONCE);
     size_t index;
     json_t *row;
-    json_array_foreach(rows, index, row)
+    json_array_foreach(found, index, row)
     {
-        append_row(text, row);
-        listener->after = json_integer_value(json_object_get(row, "seq"));
+        append_row(&rows->text, row);
+        rows->last = json_integer_value(json_object_get(row, "seq"));
     }
-    json_decref(rows);
+    json_decref(found);
 }
 
 /* A slow one is given no more until it has taken what it has. */
-static void feed(struct stream *stream, struct listener *listener, int64_t newest)
+static bool is_hungry(struct stream *stream, struct listener *listener)
 {
-    struct buffer text = {0};
     pthread_mutex_lock(&stream->lock);
     bool hungry = !listener->gone && listener->text.size <= BUFFERED_MAX;
     pthread_mutex_unlock(&stream->lock);
-    if (hungry)
-        read_rows(stream, listener, newest, &text);
-    if (text.size) {
-        pthread_mutex_lock(&stream->lock);
-        if (!listener->gone) {
-            buffer_add(&listener->text, text.data, text.size);
-            wake_listener(listener);
-        }
-        pthread_mutex_unlock(&stream->lock);
+    return hungry;
+}
+
+/* True where there is more that it could take at once. */
+static bool feed(struct stream *stream, struct listener *listener, int64_t newest,
+                 struct rows *rows)
+{
+    if (listener->after < 0 || listener->after > newest)
+        listener->after = newest; /* also a number from before a restored database */
+    if (listener->after == newest || !is_hungry(stream, listener))
+        return false;
+    read_rows(stream, listener->after, rows);
+    listener->after = rows->last;
+    pthread_mutex_lock(&stream->lock);
+    if (rows->text.size && !listener->gone) {
+        buffer_add(&listener->text, rows->text.data, rows->text.size);
+        wake_listener(listener);
     }
-    buffer_free(&text);
+    pthread_mutex_unlock(&stream->lock);
+    return rows->text.size && listener->after < newest;
 }
 
 /* With the lock held. */
@@ -211,20 +227,26 @@ static void free_gone(struct stream *stream)
 }
 
 /* Without the lock: listeners join at the head of the list, and only this thread takes one out. */
-static void look(struct stream *stream, struct listener *listeners)
+static bool look(struct stream *stream, struct listener *listeners)
 {
     char fault[200];
+    bool more = false;
+    struct rows rows = {.after = -1};
     if (store_read_begin(stream->store, fault, sizeof fault) == 0) {
         int64_t newest = store_read_journal_last(stream->store);
         for (struct listener *listener = listeners; listener; listener = listener->next)
-            feed(stream, listener, newest);
-        if (store_read_end(stream->store, fault, sizeof fault) < 0)
+            more |= feed(stream, listener, newest, &rows);
+        if (store_read_end(stream->store, fault, sizeof fault) < 0) {
             log_warn("events", "%s", fault);
+            more = false;
+        }
     }
+    buffer_free(&rows.text);
     pthread_mutex_lock(&stream->lock);
     for (struct listener *listener = listeners; listener; listener = listener->next)
         beat(listener);
     pthread_mutex_unlock(&stream->lock);
+    return more;
 }
 
 static void *run(void *context)
@@ -239,8 +261,8 @@ static void *run(void *context)
             continue;
         }
         pthread_mutex_unlock(&stream->lock);
-        look(stream, listeners);
-        nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
+        bool more = look(stream, listeners);
+        nanosleep(&(struct timespec){.tv_nsec = (more ? MORE_MS : LOOK_MS) * 1000000L}, NULL);
         pthread_mutex_lock(&stream->lock);
     }
     return NULL;
