@@ -12,7 +12,8 @@
 
 enum {
     ASK_MS = 2000,
-    ASK_AGAIN_MS = 500, /* while it does not answer */
+    ASK_AGAIN_MS = 500,  /* while it does not answer */
+    LOOK_AGAIN_MS = 100, /* whether it listens at last */
     ANSWER_MS = 1500,
     SILENT_MS = 3 * ASK_MS,
     SUPERVISOR_FILE_MAX = 1024 * 1024,
@@ -25,9 +26,11 @@ struct peer {
     int64_t answered_ms, next_ask_ms; /* monotonic; 0: never */
     bool failing;                     /* the last question had no answer */
     bool asked;                       /* a question is on its way */
+    bool dialled;                     /* it has listened before */
 };
 
 struct peers {
+    const char *run_dir;
     char *supervisor_file;
     pthread_mutex_t lock;
     struct peer peers[SERVICE_COUNT];
@@ -36,12 +39,38 @@ struct peers {
 struct peers *peers_new(const struct config *config)
 {
     struct peers *peers = xcalloc(1, sizeof *peers);
+    peers->run_dir = config->run_dir;
     peers->supervisor_file = xformat("%s/supervisor.json", config->run_dir);
     pthread_mutex_init(&peers->lock, NULL);
     return peers;
 }
 
 /* ---- asking ---- */
+
+/* Who has never listened is not dialled: the bus would go on dialling it for ever. */
+static bool has_socket(const struct peers *peers, const char *service)
+{
+    char *path = xformat("%s/%s.ipc", peers->run_dir, service);
+    bool there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+static void ask(struct peers *peers, struct bus *bus, int number)
+{
+    struct peer *peer = &peers->peers[number];
+    const char *name = service_names[number];
+    if (!peer->dialled && !has_socket(peers, name)) {
+        peer->next_ask_ms = clock_mono_ms() + LOOK_AGAIN_MS;
+        return;
+    }
+    peer->asked = peer->dialled = true;
+    bus_post(bus, name, message_new(MESSAGE_status, NULL, NULL), ANSWER_MS,
+             PEERS_TAG + (uint64_t)number);
+    if (peer->pid == 0 || peer->failing)
+        bus_post(bus, name, message_new(MESSAGE_ping, NULL, NULL), ANSWER_MS,
+                 PEERS_TAG + SERVICE_COUNT + (uint64_t)number);
+}
 
 int peers_ask(struct peers *peers, struct bus *bus)
 {
@@ -51,14 +80,8 @@ int peers_ask(struct peers *peers, struct bus *bus)
         struct peer *peer = &peers->peers[i];
         if (i == SERVICE_ingress)
             continue;
-        if (!peer->asked && peer->next_ask_ms <= now) {
-            peer->asked = true;
-            bus_post(bus, service_names[i], message_new(MESSAGE_status, NULL, NULL), ANSWER_MS,
-                     PEERS_TAG + (uint64_t)i);
-            if (peer->pid == 0 || peer->failing)
-                bus_post(bus, service_names[i], message_new(MESSAGE_ping, NULL, NULL), ANSWER_MS,
-                         PEERS_TAG + SERVICE_COUNT + (uint64_t)i);
-        }
+        if (!peer->asked && peer->next_ask_ms <= now)
+            ask(peers, bus, i);
         if (!peer->asked && peer->next_ask_ms < next)
             next = peer->next_ask_ms;
     }

@@ -119,6 +119,17 @@ class Ingress:
             os.close(mine)
         return self
 
+    def wait_listening(self):
+        """It may answer before it is ready."""
+        def listens():
+            try:
+                self.connect(1).close()
+                return True
+            except OSError:
+                return False
+        wait_for(listens, 5, "it listens")
+        return self
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
