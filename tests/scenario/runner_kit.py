@@ -130,6 +130,26 @@ class World:
         self.runner.kill()
         self.runner.wait()
 
+    def arm(self, *points):
+        """The next process that passes one of these crash points is killed there."""
+        for point in points:
+            (self.crash / point).touch()
+
+    def armed(self):
+        return sorted(path.name for path in self.crash.iterdir())
+
+    def runner_died(self, seconds=20):
+        wait_for(lambda: self.runner.poll() is not None, seconds)
+        assert self.runner.returncode == -signal.SIGKILL, self.log()
+
+    def keep_running(self, until, seconds=40):
+        """Starts the runner again whenever it has died, until until()."""
+        def look():
+            if self.runner.poll() is not None:
+                self.start_runner()
+            return until()
+        return wait_for(look, seconds)
+
     def tell(self, message):
         text = message if isinstance(message, str) else json.dumps(message)
         self.scheduler.stdin.write(text + "\n")
@@ -157,6 +177,38 @@ class World:
 
     def dir(self, run):
         return self.home / "runs" / run
+
+    def agent_starts(self, run):
+        """Pids of the agents that were started for a run."""
+        lines = self.starts.read_text().splitlines() if self.starts.exists() else []
+        return [int(line.split()[1]) for line in lines if line.split()[0] == run]
+
+    def remote_head(self, branch="feature/SHOP-1-a-thing"):
+        out = git("ls-remote", self.forge, f"refs/heads/{branch}")
+        return out.split()[0] if out else None
+
+    def push_by_hand(self, branch, files, message="by hand", force=False):
+        """What a person does: a commit on a branch of the forge. Its name."""
+        clone = Path(tempfile.mkdtemp(dir=self.root))
+        git("clone", "-q", "-b", branch, self.forge, clone)
+        for name, text in files.items():
+            (clone / name).write_text(text)
+        git("add", "-A", cwd=clone)
+        git("commit", "-q", "-m", message, *(["--amend"] if force else []), cwd=clone)
+        git("push", "-q", *(["-f"] if force else []), "origin", branch, cwd=clone)
+        return git("rev-parse", "HEAD", cwd=clone)
+
+    def workspace(self, key="SHOP-1", task=7):
+        return self.home / "workspaces" / f"{key}~{task}"
+
+    def repository(self):
+        return next((self.home / "repos").glob("*.git"))
+
+    def preserved(self):
+        """ref -> commit of everything that was saved."""
+        out = git("for-each-ref", "--format=%(refname) %(objectname)", "refs/orchestrator/preserved",
+                  cwd=self.repository())
+        return dict(line.split() for line in out.splitlines())
 
     def log(self):
         return (self.root / "runner.log").read_text()
