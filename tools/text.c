@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "lib/clock.h"
+#include "lib/clock_text.h"
 
 /* ---- columns ---- */
 
