@@ -74,6 +74,10 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# .incbin: the compiler does not list what the assembler reads
+$(BUILD)/obj/services/scheduler/migrations.o: services/scheduler/store.sql
+$(BUILD)/obj/services/ingress/inbox_db.o: services/ingress/inbox.sql
+
 define ARCHIVE
 $(call archive,$(1)): $(call objects,$(call sources,$(1)))
 	@mkdir -p $$(@D)
