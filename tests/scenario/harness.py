@@ -61,6 +61,7 @@ class Instance:
         self.port = free_port()
         self.repo = self.home / "forge" / "sample.git"
         self.config = self.dir / "orchestrator.yaml"
+        self.bin = BIN
         self.process = None
         self.supervisors = []
         self._token = None
@@ -101,7 +102,7 @@ class Instance:
         env = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
         env.update({"ORCH_CRASH_DIR": str(self.crash_dir), **(environment or {})})
         self.process = subprocess.Popen(
-            [BIN / "orchestrator", "run", "-c", self.config, "--sv", ROOT / "sv"],
+            [self.bin / "orchestrator", "run", "-c", self.config, "--sv", ROOT / "sv"],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
         self.supervisors.append(self.process)
         log.close()
