@@ -49,13 +49,13 @@ static void test_branches(void **state)
     static const char *const bad[] = {
         "", "-x", "--force", "/a", "a/", "a//b", ".a", "a/.b", "a.", "a..b", "a.lock", "a.lock/b",
         "a b", "a\tb", "a\nb", "a~1", "a^", "a:b", "x:refs/heads/main", "a?", "a*", "a[b", "a\\b",
-        "@{-1}", "a@{1}", "a\x7f", "a\x01", "HEAD", "+main"};
+        "@{-1}", "a@{1}", "a\x7f", "a\x01", "HEAD"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (run_branch_ok(names[i]) && !git_says(names[i]))
             fail_msg("git does not take %s", names[i]);
     }
     assert_true(run_branch_ok(names[0]) && run_branch_ok("a/b/c") && run_branch_ok("x.y"));
-    for (size_t i = 0; i + 1 < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (run_branch_ok(bad[i]))
             fail_msg("taken: %s", bad[i]);
     }
