@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -494,4 +495,13 @@ void inbox_stop(struct inbox *inbox)
     pthread_cond_signal(&inbox->checkpoint_work);
     pthread_mutex_unlock(&inbox->checkpoint_lock);
     pthread_join(inbox->checkpointer, NULL);
+}
+
+void inbox_free(struct inbox *inbox)
+{
+    if (inbox->is_open)
+        inbox_db_close(&inbox->db);
+    free(inbox->path);
+    free(inbox->store_path);
+    free(inbox);
 }

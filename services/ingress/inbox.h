@@ -67,5 +67,7 @@ void inbox_acted_on(struct inbox *inbox, int64_t seq);
 
 /* Commits what is queued, refuses what comes later, ends both threads. */
 void inbox_stop(struct inbox *inbox);
+/* After inbox_stop, once nobody calls any of the above any more. */
+void inbox_free(struct inbox *inbox);
 
 #endif

@@ -57,7 +57,8 @@ static void local_refusals(void **context)
     refused("{\"delivery\":\"\",\"kind\":\"issue\",\"issue\":\"A-1\",\"title\":\"t\"}", "delivery");
     refused("{\"delivery\":\"1\",\"kind\":\"issues\",\"issue\":\"A-1\",\"title\":\"t\"}", "kind");
     refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"title\":\"t\"}", "issue");
-    refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"../A-1\",\"title\":\"t\"}", "issue");
+    refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"../A-1\",\"title\":\"t\"}",
+            "issue");
     refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"A1\",\"title\":\"t\"}", "issue");
     refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"A-1\"}", "title");
     refused("{\"delivery\":\"1\",\"kind\":\"status\",\"issue\":\"A-1\"}", "status");
@@ -81,10 +82,11 @@ static void reserved_actors(void **context)
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         char body[200];
         struct command_fault fault = {0};
-        snprintf(body, sizeof body,
-                 "{\"delivery\":\"1\",\"kind\":\"status\",\"issue\":\"A-1\",\"status\":\"Approved\","
-                 "\"actor\":\"%s\"}",
-                 roles[i]);
+        snprintf(
+            body, sizeof body,
+            "{\"delivery\":\"1\",\"kind\":\"status\",\"issue\":\"A-1\",\"status\":\"Approved\","
+            "\"actor\":\"%s\"}",
+            roles[i]);
         refused(body, "actor");
         snprintf(body, sizeof body, "{\"actor\":\"%s\"}", roles[i]);
         assert_null(command_body(COMMAND_APPROVE, "A-1", body, strlen(body), &fault));

@@ -42,8 +42,9 @@ static void only_these_are_open(void **context)
 
 static void not_found(void **context)
 {
-    static const char *const paths[] = {"/",          "/task",   "/tasks/", "/tasks/A-1/",
-                                        "/tasks//stop", "/tasks/A-1/approve/x", "/health/", ""};
+    static const char *const paths[] = {
+        "/",        "/task", "/tasks/", "/tasks/A-1/", "/tasks//stop", "/tasks/A-1/approve/x",
+        "/health/", ""};
     (void)context;
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         assert_null(route_find("GET", paths[i], key, &known));

@@ -1,7 +1,7 @@
 /* The checks before the inbox, against the exact bytes and signatures of the contracts.
  * Mutations tried, each turns a test red: signature compared as "not empty"; HMAC over the body
- * without its last byte; 401 before 413; 400 before 415; an absent Content-Type refused; white space
- * before '{' refused; a secret that is empty taken as a key. */
+ * without its last byte; 401 before 413; 400 before 415; an absent Content-Type refused; white
+ * space before '{' refused; a secret that is empty taken as a key. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,9 +42,8 @@ static json_t *signatures(const char *tracker, struct webhook_key *key)
 
 static const char *expected_of(const json_t *entry)
 {
-    return json_is_string(entry)
-               ? json_string_value(entry)
-               : json_string_value(json_object_get(entry, "X-Gitea-Signature"));
+    return json_is_string(entry) ? json_string_value(entry)
+                                 : json_string_value(json_object_get(entry, "X-Gitea-Signature"));
 }
 
 static void accepts_every_fixture(void **context)
@@ -92,7 +91,8 @@ static void refuses_negative_fixture(void **context)
     json_t *file = signatures("plane", &key);
     json_t *negative = json_object_get(file, "negative");
     char *body = load(json_string_value(json_object_get(negative, "file")), &size);
-    const char *wrong = json_string_value(json_object_get(negative, "wrong_when_compact_reserialised"));
+    const char *wrong =
+        json_string_value(json_object_get(negative, "wrong_when_compact_reserialised"));
     assert_non_null(wrong);
     assert_false(webhook_signature_ok(&key, body, size, wrong));
     free(body);
