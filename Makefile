@@ -38,6 +38,10 @@ objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 COMMON := $(call archive,protocol) $(call archive,lib)
 LIBS_COMMON := -lnng -ljansson -lyaml
 
+# Each database is read by the other service too, through these objects and no others.
+STORE_READ := $(addprefix $(BUILD)/obj/services/scheduler/store_read,.o _state.o _tasks.o)
+INBOX_READ := $(BUILD)/obj/services/ingress/inbox_read.o
+
 # PROGRAM(name, main source, archives, libraries)
 PROGRAMS :=
 define PROGRAM
@@ -48,8 +52,8 @@ $(BUILD)/bin/$(1): $(call objects,$(2)) $(3)
 endef
 
 $(eval $(call PROGRAM,orchestrator,supervisor/main.c,$(call archive,supervisor) $(COMMON),-ljansson -lyaml))
-$(eval $(call PROGRAM,orch-ingress,services/ingress/main.c,$(call archive,services/ingress) $(BUILD)/obj/services/scheduler/store_read.o $(COMMON),-lsqlite3 -lmicrohttpd -lnettle $(LIBS_COMMON)))
-$(eval $(call PROGRAM,orch-scheduler,services/scheduler/main.c,$(call archive,services/scheduler) $(BUILD)/obj/services/ingress/inbox_read.o $(COMMON),-lsqlite3 $(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-ingress,services/ingress/main.c,$(call archive,services/ingress) $(STORE_READ) $(COMMON),-lsqlite3 -lmicrohttpd -lnettle $(LIBS_COMMON)))
+$(eval $(call PROGRAM,orch-scheduler,services/scheduler/main.c,$(call archive,services/scheduler) $(INBOX_READ) $(COMMON),-lsqlite3 $(LIBS_COMMON)))
 $(eval $(call PROGRAM,orch-runner,services/runner/main.c,$(call archive,services/runner) $(call archive,lib/forge) $(COMMON),$(LIBS_COMMON)))
 $(eval $(call PROGRAM,orch-keeper,services/runner/keeper_main.c,$(call archive,services/runner) $(call archive,lib),-ljansson))
 $(eval $(call PROGRAM,orch-reaper,services/reaper/main.c,$(call archive,services/reaper) $(COMMON),$(LIBS_COMMON)))

@@ -203,6 +203,15 @@ json_t *message_error(const char *id, const struct message_fault *fault)
                        field, "message", fault->text);
 }
 
+json_t *message_refusal(const char *code, const char *field, const char *text)
+{
+    struct message_fault fault;
+    snprintf(fault.code, sizeof fault.code, "%s", code);
+    snprintf(fault.field, sizeof fault.field, "%s", field);
+    snprintf(fault.text, sizeof fault.text, "%s", text);
+    return message_error(NULL, &fault);
+}
+
 char *message_encode(const json_t *message, size_t *size)
 {
     char *text = json_dumps(message, JSON_COMPACT);

@@ -49,6 +49,9 @@ void message_id_of(const char *bytes, size_t size, char id[MESSAGE_ID_MAX + 1]);
 
 /* The error answer to a message with this id (NULL: unknown). */
 json_t *message_error(const char *id, const struct message_fault *fault);
+/* The same from its parts, cut where they are too long. field: "" where no single one is at fault.
+ */
+json_t *message_refusal(const char *code, const char *field, const char *text);
 
 /* Compact text with a final newline. Caller frees. */
 char *message_encode(const json_t *message, size_t *size);

@@ -11,11 +11,6 @@ enum { NAME_SIZE = 192 };
 
 /* ---- run_start ---- */
 
-static json_t *text_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
 static int64_t timeout_ms(const struct scheduler *scheduler, const struct project *project,
                           const struct job *job)
 {
@@ -76,16 +71,15 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
     json_t *comments = job->role ? queries_comments(scheduler, task, &stale) : json_array();
     json_t *message = message_new(
         MESSAGE_run_start, NULL,
-        "{ss sI ss sI ss ss sI ss so si ss ss ss so so so so so sb sI sI sb}", "run", run, "job",
+        "{ss sI ss sI ss ss sI ss ss? si ss ss ss so so so ss? ss? sb sI sI sb}", "run", run, "job",
         (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
         (json_int_t)task->id, "key", natural_text(task, task->key, key, sizeof key), "project",
         task->project, "entry", (json_int_t)job->entry, "stage", stage_table[job->stage].name,
-        "role", text_or_null(job->role), "attempt", job->attempt, "branch",
+        "role", job->role, "attempt", job->attempt, "branch",
         natural_text(task, task->branch, branch, sizeof branch), "title", task->title,
         "description", task->description, "comments", comments, "findings",
         wants_findings(job) ? findings_decode(task->findings) : json_array(), "pull_request",
-        pull_request(task), "head", text_or_null(head), "resume_session",
-        text_or_null(job->session), "first_of_entry",
+        pull_request(task), "head", head, "resume_session", job->session, "first_of_entry",
         (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
         (json_int_t)timeout, "deadline_ms", (json_int_t)(scheduler->now_ms + timeout),
         "comments_stale", (int)stale);
@@ -114,9 +108,9 @@ void commands_start(struct scheduler *scheduler, const struct task *task, const 
                                         .stage = stage_table[task->stage].name,
                                         .job = job->id,
                                         .run = run},
-                json_pack("{ss ss so si}", "state", "running", "kind",
-                          job_kind_table[job->kind].name, "role", text_or_null(job->role),
-                          "attempt", job->attempt));
+                json_pack("{ss ss ss? si}", "state", "running", "kind",
+                          job_kind_table[job->kind].name, "role", job->role, "attempt",
+                          job->attempt));
     work_give(scheduler, WORK_RUNNER, run, message);
     free(text);
 }
@@ -167,10 +161,10 @@ static json_t *build_query(sqlite3_stmt *row)
     json_t *input = json_loads(column_text(row, 1), 0, NULL);
     int64_t pull = column_int(row, 5);
     json_t *message = message_new(
-        MESSAGE_query, NULL, "{sI ss ss ss ss so so}", "job", (json_int_t)column_int(row, 0),
+        MESSAGE_query, NULL, "{sI ss ss ss ss so ss?}", "job", (json_int_t)column_int(row, 0),
         "what", message_text(input, "what", "issue"), "project", column_text(row, 2), "issue",
         column_text(row, 3), "key", column_text(row, 4), "pull_request",
-        pull ? json_integer(pull) : json_null(), "head", text_or_null(column_text(row, 6)));
+        pull ? json_integer(pull) : json_null(), "head", column_text(row, 6));
     json_decref(input);
     return message;
 }

@@ -125,19 +125,13 @@ void effects_drop(struct scheduler *scheduler, int64_t task)
 
 /* ---- handing over ---- */
 
-static json_t *text_or_null(const char *text)
-{
-    return text ? json_string(text) : json_null();
-}
-
 static json_t *build(sqlite3_stmt *row, const char *issue, const char *key)
 {
-    return message_new(MESSAGE_effect, NULL, "{sI ss ss ss ss ss ss so so}", "effect",
+    return message_new(MESSAGE_effect, NULL, "{sI ss ss ss ss ss ss ss? ss?}", "effect",
                        (json_int_t)column_int(row, 0), "effect_kind", column_text(row, 3),
                        "external_id", column_text(row, 4), "project", column_text(row, 5), "issue",
                        issue, "key", key, "author", column_text(row, 8), "status",
-                       text_or_null(column_text(row, 9)), "body",
-                       text_or_null(column_text(row, 10)));
+                       column_text(row, 9), "body", column_text(row, 10));
 }
 
 /* A cancelled task has given up its keys; its issue is still the same one. */

@@ -25,14 +25,6 @@ static void record(struct scheduler *scheduler, int64_t seq, const struct perfor
         scheduler->counters.refused++;
 }
 
-static void give(struct performed *performed, enum decision_outcome outcome, enum reason reason,
-                 const char *text)
-{
-    performed->outcome = outcome;
-    performed->reason = reason;
-    reason_format(reason, text, performed->words, sizeof performed->words);
-}
-
 /* ---- the built-in tracker ---- */
 
 static enum stage_event_kind event_of(const struct local_change *change)
@@ -72,11 +64,11 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
         carry_over(scheduler, task, issue);
     if (change->command == STATUS_COUNT && !change->approved) {
         bool comment = strcmp(message_text(event, "kind", ""), "comment") == 0;
-        give(performed, DECISION_IGNORED,
-             comment             ? REASON_COMMENTED
-             : change->announced ? REASON_CHANGED
-                                 : REASON_NO_COMMAND,
-             change->announced ? NULL : "not announced: the reconciler finds it");
+        performed_set(performed, DECISION_IGNORED,
+                      comment             ? REASON_COMMENTED
+                      : change->announced ? REASON_CHANGED
+                                          : REASON_NO_COMMAND,
+                      change->announced ? NULL : "not announced: the reconciler finds it");
     } else {
         const struct occurrence occurrence = {
             .event = {.kind = event_of(change), .source = SOURCE_TRACKER},
@@ -99,10 +91,10 @@ static void take_local(struct scheduler *scheduler, const json_t *event, struct 
     struct local_change change;
     local_apply(scheduler, event, &change);
     if (change.result == LOCAL_UNKNOWN_PROJECT)
-        give(performed, DECISION_REFUSED, REASON_UNKNOWN_PROJECT,
-             "no project of this key with the built-in tracker");
+        performed_set(performed, DECISION_REFUSED, REASON_UNKNOWN_PROJECT,
+                      "no project of this key with the built-in tracker");
     else if (change.result == LOCAL_UNKNOWN_ISSUE)
-        give(performed, DECISION_IGNORED, REASON_UNKNOWN_TASK, "no such issue");
+        performed_set(performed, DECISION_IGNORED, REASON_UNKNOWN_TASK, "no such issue");
     else
         take_change(scheduler, event, &change, task, performed);
 }
@@ -123,13 +115,13 @@ static void decide(struct scheduler *scheduler, const struct inbox_row *row, str
 {
     bool local = strcmp(row->source, "local") == 0;
     if (!local && strcmp(row->source, "operator") != 0) {
-        give(performed, DECISION_IGNORED, REASON_NO_DRIVER, NULL);
+        performed_set(performed, DECISION_IGNORED, REASON_NO_DRIVER, NULL);
         return;
     }
     json_t *event = parse(row);
     if (!event) {
         scheduler->counters.unreadable++;
-        give(performed, DECISION_IGNORED, REASON_UNREADABLE, NULL);
+        performed_set(performed, DECISION_IGNORED, REASON_UNREADABLE, NULL);
     } else if (local) {
         take_local(scheduler, event, task, performed);
     } else {
@@ -153,7 +145,7 @@ static void take_row(struct scheduler *scheduler, const struct inbox_row *row)
         store_part_drop(scheduler->store);
         journal_part_drop(&scheduler->journal);
         store_part_begin(scheduler->store);
-        give(&performed, DECISION_REFUSED, REASON_INTERNAL, NULL);
+        performed_set(&performed, DECISION_REFUSED, REASON_INTERNAL, NULL);
         task_free(&task);
     }
     record(scheduler, row->seq, &performed, task.exists ? task.id : 0);

@@ -163,15 +163,6 @@ static json_t *ack(bool duplicate)
     return message_new(MESSAGE_ack, NULL, "{sb}", "duplicate", (int)duplicate);
 }
 
-static json_t *refuse(const char *code, const char *field, const char *text)
-{
-    struct message_fault fault;
-    snprintf(fault.code, sizeof fault.code, "%s", code);
-    snprintf(fault.field, sizeof fault.field, "%s", field);
-    snprintf(fault.text, sizeof fault.text, "%s", text);
-    return message_error(NULL, &fault);
-}
-
 static bool exists(struct scheduler *scheduler, int64_t id)
 {
     return store_number(scheduler->store, 0, "SELECT 1 FROM local_issues WHERE id = ?1", "i", id) !=
@@ -182,7 +173,7 @@ json_t *local_put_comment(struct scheduler *scheduler, const json_t *message)
 {
     int64_t id = id_of(message_text(message, "issue", ""));
     if (!exists(scheduler, id))
-        return refuse("unknown-issue", "issue", "the built-in tracker has no such issue");
+        return message_refusal("unknown-issue", "issue", "the built-in tracker has no such issue");
     int changed = store_run(scheduler->store,
                             "INSERT INTO local_comments (issue, author, body, external_id, at)"
                             " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (external_id) DO NOTHING",
@@ -214,9 +205,9 @@ json_t *local_put_status(struct scheduler *scheduler, const json_t *message)
     enum status status = status_by_key(message_text(message, "status", ""));
     const char *external = message_text(message, "external_id", "");
     if (!exists(scheduler, id))
-        return refuse("unknown-issue", "issue", "the built-in tracker has no such issue");
+        return message_refusal("unknown-issue", "issue", "the built-in tracker has no such issue");
     if (status == STATUS_COUNT)
-        return refuse("unknown-status", "status", "no such logical status");
+        return message_refusal("unknown-status", "status", "no such logical status");
     if (is_kept(scheduler, id))
         return ack(false);
     /* once per external id: an effect repeated after a newer one must not turn the display back */

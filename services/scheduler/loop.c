@@ -39,10 +39,9 @@ struct loop {
 
 static json_t *database_error(const struct scheduler *scheduler)
 {
-    struct message_fault fault = {.code = "database"};
-    snprintf(fault.text, sizeof fault.text, "main.db cannot be written: %.140s",
-             scheduler->store->fault);
-    return message_error(NULL, &fault);
+    char text[64 + STORE_FAULT_SIZE];
+    snprintf(text, sizeof text, "main.db cannot be written: %s", scheduler->store->fault);
+    return message_refusal("database", "", text);
 }
 
 static void take_requests(struct loop *loop)

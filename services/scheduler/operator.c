@@ -10,14 +10,6 @@ struct command {
     const char *name, *actor, *text, *repo, *project;
 };
 
-static void give(struct performed *performed, enum decision_outcome outcome, enum reason reason,
-                 const char *text)
-{
-    performed->outcome = outcome;
-    performed->reason = reason;
-    reason_format(reason, text, performed->words, sizeof performed->words);
-}
-
 /* ---- on a task ---- */
 
 static void act(struct scheduler *scheduler, const struct command *command, struct task *task,
@@ -35,7 +27,7 @@ static void comment(struct scheduler *scheduler, const struct command *command, 
     struct local_change change;
     (void)kind;
     if (!task->exists) {
-        give(performed, DECISION_REFUSED, REASON_UNKNOWN_TASK, NULL);
+        performed_set(performed, DECISION_REFUSED, REASON_UNKNOWN_TASK, NULL);
         return;
     }
     json_t *event = json_pack("{ss ss ss ss}", "kind", "comment", "issue", task->natural_key,
@@ -43,12 +35,12 @@ static void comment(struct scheduler *scheduler, const struct command *command, 
     local_apply(scheduler, event, &change);
     json_decref(event);
     if (change.result != LOCAL_CHANGED)
-        give(performed, DECISION_REFUSED, REASON_NO_DRIVER,
-             "the issue is not in the built-in tracker");
+        performed_set(performed, DECISION_REFUSED, REASON_NO_DRIVER,
+                      "the issue is not in the built-in tracker");
     else if (change.approved)
         act(scheduler, command, task, performed, STAGE_EVENT_APPROVED);
     else
-        give(performed, DECISION_APPLIED, REASON_COMMENTED, NULL);
+        performed_set(performed, DECISION_APPLIED, REASON_COMMENTED, NULL);
 }
 
 /* ---- on the queue ---- */
@@ -67,7 +59,7 @@ static bool names_no_project(struct scheduler *scheduler, const struct command *
 {
     if (!command->project || scheduler_project(scheduler, command->project))
         return false;
-    give(performed, DECISION_REFUSED, REASON_UNKNOWN_PROJECT, NULL);
+    performed_set(performed, DECISION_REFUSED, REASON_UNKNOWN_PROJECT, NULL);
     return true;
 }
 
@@ -92,7 +84,7 @@ static void pause_claims(struct scheduler *scheduler, const struct command *comm
     bool drain = strcmp(command->name, "drain") == 0;
     set_paused(scheduler, command, drain ? "draining" : "paused", 1);
     say(scheduler, "queue", command, drain ? "draining" : "paused");
-    give(performed, DECISION_APPLIED, REASON_PAUSE_SET, NULL);
+    performed_set(performed, DECISION_APPLIED, REASON_PAUSE_SET, NULL);
 }
 
 static void resume_claims(struct scheduler *scheduler, const struct command *command,
@@ -107,7 +99,7 @@ static void resume_claims(struct scheduler *scheduler, const struct command *com
     if (!command->project)
         meta_set(scheduler, "draining", 0);
     say(scheduler, "queue", command, "resumed");
-    give(performed, DECISION_APPLIED, REASON_RESUME_SET, NULL);
+    performed_set(performed, DECISION_APPLIED, REASON_RESUME_SET, NULL);
 }
 
 /* ---- on a repository ---- */
@@ -123,7 +115,7 @@ static void freeze(struct scheduler *scheduler, const struct command *command, s
               "sssi", command->repo, command->text ? command->text : "", command->actor,
               scheduler->now_ms);
     say(scheduler, "freeze", command, "frozen");
-    give(performed, DECISION_APPLIED, REASON_FREEZE_SET, NULL);
+    performed_set(performed, DECISION_APPLIED, REASON_FREEZE_SET, NULL);
 }
 
 static void unfreeze(struct scheduler *scheduler, const struct command *command, struct task *task,
@@ -133,11 +125,11 @@ static void unfreeze(struct scheduler *scheduler, const struct command *command,
     (void)kind;
     if (store_run(scheduler->store, "DELETE FROM repo_freeze WHERE repo = ?1", "s",
                   command->repo) == 0) {
-        give(performed, DECISION_REFUSED, REASON_NOT_FROZEN, NULL);
+        performed_set(performed, DECISION_REFUSED, REASON_NOT_FROZEN, NULL);
         return;
     }
     say(scheduler, "freeze", command, "lifted");
-    give(performed, DECISION_APPLIED, REASON_FREEZE_LIFTED, NULL);
+    performed_set(performed, DECISION_APPLIED, REASON_FREEZE_LIFTED, NULL);
 }
 
 static const struct {
@@ -178,5 +170,5 @@ void operator_take(struct scheduler *scheduler, const json_t *event, struct task
             return;
         }
     }
-    give(performed, DECISION_REFUSED, REASON_UNREADABLE, "no such command");
+    performed_set(performed, DECISION_REFUSED, REASON_UNREADABLE, "no such command");
 }

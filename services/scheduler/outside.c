@@ -100,15 +100,6 @@ static enum stage_event_kind kind_of(const json_t *message)
     return STAGE_EVENT_COUNT;
 }
 
-static json_t *refuse(const char *code, const char *field, const char *text)
-{
-    struct message_fault fault;
-    snprintf(fault.code, sizeof fault.code, "%s", code);
-    snprintf(fault.field, sizeof fault.field, "%s", field);
-    snprintf(fault.text, sizeof fault.text, "%s", text);
-    return message_error(NULL, &fault);
-}
-
 /* The issue was read before our own answer to what it showed had reached the tracker. Equal times
  * count: parallel changes share one. */
 static bool is_outdated(struct scheduler *scheduler, const struct task *task, const json_t *detail)
@@ -129,9 +120,11 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
         scheduler_project(scheduler, message_text(message, "project", ""));
     enum stage_event_kind kind = kind_of(message);
     if (!project)
-        return refuse("unknown-project", "project", "no such project in the configuration");
+        return message_refusal("unknown-project", "project",
+                               "no such project in the configuration");
     if (kind == STAGE_EVENT_COUNT)
-        return refuse("unknown-finding", "finding", "this version acts on no such finding");
+        return message_refusal("unknown-finding", "finding",
+                               "this version acts on no such finding");
     const struct occurrence occurrence = {
         .event = {.kind = kind,
                   .source = SOURCE_RECONCILER,
@@ -146,10 +139,8 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
     };
     task_load_by_issue(scheduler, issue, &task);
     if (is_outdated(scheduler, &task, detail)) {
-        performed.outcome = DECISION_IGNORED;
-        performed.reason = REASON_STALE;
-        reason_format(REASON_STALE, "the issue has changed since it was read", performed.words,
-                      sizeof performed.words);
+        performed_set(&performed, DECISION_IGNORED, REASON_STALE,
+                      "the issue has changed since it was read");
     } else {
         perform(scheduler, &task, &occurrence, &performed);
     }

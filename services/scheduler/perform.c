@@ -20,6 +20,14 @@ const char *outcome_name(enum decision_outcome outcome)
     return names[outcome];
 }
 
+void performed_set(struct performed *performed, enum decision_outcome outcome, enum reason reason,
+                   const char *text)
+{
+    performed->outcome = outcome;
+    performed->reason = reason;
+    reason_format(reason, text, performed->words, sizeof performed->words);
+}
+
 /* One decision on its way into the rows. */
 struct performance {
     struct scheduler *scheduler;
@@ -373,10 +381,7 @@ void perform(struct scheduler *scheduler, struct task *task, const struct occurr
     struct stage_decision decision;
     task_facts(scheduler, task, occurrence->event.kind, &facts);
     stage_decide(&facts, &occurrence->event, &decision);
-    performed->outcome = decision.outcome;
-    performed->reason = decision.reason;
-    reason_format(decision.reason, occurrence->reason_text, performed->words,
-                  sizeof performed->words);
+    performed_set(performed, decision.outcome, decision.reason, occurrence->reason_text);
     struct performance p = {
         .scheduler = scheduler,
         .task = task,

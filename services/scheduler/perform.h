@@ -27,6 +27,10 @@ struct performed {
 void perform(struct scheduler *scheduler, struct task *task, const struct occurrence *occurrence,
              struct performed *performed);
 
+/* What was decided without the stage machine. text: more exact than the default; may be NULL. */
+void performed_set(struct performed *performed, enum decision_outcome outcome, enum reason reason,
+                   const char *text);
+
 const char *outcome_name(enum decision_outcome outcome); /* applied refused ignored */
 
 #endif

@@ -44,15 +44,6 @@ bool requests_only_asks(enum message_kind kind)
     return handlers[kind].only_asks;
 }
 
-static json_t *refuse(const char *code, const char *field, const char *text)
-{
-    struct message_fault fault;
-    snprintf(fault.code, sizeof fault.code, "%s", code);
-    snprintf(fault.field, sizeof fault.field, "%s", field);
-    snprintf(fault.text, sizeof fault.text, "%s", text);
-    return message_error(NULL, &fault);
-}
-
 /* One message that the rows refuse to take undoes nothing of the others in its turn. */
 static json_t *take_part(struct scheduler *scheduler, const struct bus_item *item)
 {
@@ -61,7 +52,7 @@ static json_t *take_part(struct scheduler *scheduler, const struct bus_item *ite
     json_t *answer = handlers[item->kind].take(scheduler, item->message);
     if (scheduler->store->failed && !store_fault_is_world(scheduler->store)) {
         json_decref(answer);
-        answer = refuse("refused", "", scheduler->store->fault);
+        answer = message_refusal("refused", "", scheduler->store->fault);
         store_part_drop(scheduler->store);
         journal_part_drop(&scheduler->journal);
     } else {
@@ -75,10 +66,10 @@ json_t *requests_take(struct scheduler *scheduler, const struct bus_item *item)
     if (item->kind == MESSAGE_work_request) {
         if (work_ask(scheduler, item->message, item->ticket))
             return NULL;
-        return refuse("unknown-service", "service", "this service is given no work");
+        return message_refusal("unknown-service", "service", "this service is given no work");
     }
     if (!handlers[item->kind].take)
-        return refuse("unexpected", "kind", "the scheduler takes no such message");
+        return message_refusal("unexpected", "kind", "the scheduler takes no such message");
     if (handlers[item->kind].only_asks)
         return handlers[item->kind].take(scheduler, item->message);
     return take_part(scheduler, item);
