@@ -116,7 +116,8 @@ def test_killed_supervisor_leaves_no_second_copy(tree):
         tree.start(wait=False)
         tree.wait_ready("a", other_than=old[0])
         tree.wait_ready("b", other_than=old[1])
-        assert not alive(old[0]) and not alive(old[1])
+        # killed with the supervisor; on a busy machine the kernel takes a moment to bury them
+        tree.wait_for(lambda: not alive(old[0]) and not alive(old[1]), 2, "the old ones are dead")
         agents = [int(line) for line in tree.notes_of("agent")]
         assert len(agents) == round_number + 2 and all(alive(pid) for pid in agents)
     ours = set(tree.processes())
@@ -136,7 +137,7 @@ def test_a_successor_that_waits_already(make_tree):
         first.kill()
         first.wait()
         new = tree.wait_ready("monitor", other_than=old)
-        assert not alive(old)
+        tree.wait_for(lambda: not alive(old), 2, "the old one is dead")
         assert (tree.home / "lock/monitor.lock").read_text() == f"monitor pid {new}\n"
         monitors = [pid for pid in tree.processes()
                     if os.readlink(f"/proc/{pid}/exe").endswith("orch-monitor")]
@@ -194,8 +195,7 @@ def test_crash_loop_leaks_nothing(make_tree):
 def test_the_last_words_are_in_the_obituary(tree):
     tree.service("a", "echo 'everything is lost' >&2\nprintf 'and no newline'\nexit 4\n", "")
     tree.start(wait=False)
-    tree.wait_said("ended", "a: exit 4")
-    obituary = tree.find("a")["last_obituary"]
+    obituary = tree.wait_for(lambda: tree.find("a").get("last_obituary"), 5, "it has died")
     assert obituary["last_line"] == "and no newline" and obituary["exit_code"] == 4
     assert obituary["signal"] is None and not obituary["asked"]
     assert [line["msg"] for line in tree.log("a")][:2] == ["everything is lost", "and no newline"]
