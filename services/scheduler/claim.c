@@ -3,251 +3,286 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "lib/buffer.h"
 #include "lib/log.h"
 #include "services/scheduler/claim_rules.h"
+#include "services/scheduler/claim_view.h"
 #include "services/scheduler/commands.h"
 #include "services/scheduler/leases.h"
 #include "services/scheduler/queries.h"
 
-enum { NOTES_MAX = 64, ROLES_MAX = 64 };
+enum { NOTES_MAX = 64, PICKS_MAX = 64, WORDS_SIZE = 200 };
 
-/* Agents that run now. */
-struct load {
-    int agents;
-    json_t *projects; /* key: count */
-    json_t *roles;
+/* ---- one row of the queue ---- */
+
+#define CANDIDATES                                                                                 \
+    "SELECT id, task, project, repo, kind, role, stage, not_before, reason FROM jobs"              \
+    " INDEXED BY jobs_queued WHERE state = 'queued'"                                               \
+    " ORDER BY stage_rank DESC, priority DESC, task, id"
+
+struct candidate { /* texts are the statement's, until its next step */
+    int64_t id, task, not_before;
+    const char *project, *repo, *role, *reason;
+    enum job_kind kind;
+    enum stage stage;
 };
 
-static void add_one(json_t *counts, const char *name, int by)
+static struct candidate read_candidate(sqlite3_stmt *row)
 {
-    json_object_set_new(counts, name,
-                        json_integer(json_integer_value(json_object_get(counts, name)) + by));
-}
-
-static void load_count(struct load *load, const char *project, const char *role, int by)
-{
-    load->agents += by;
-    add_one(load->projects, project, by);
-    add_one(load->roles, role, by);
-}
-
-static void load_read(struct scheduler *scheduler, struct load *load)
-{
-    *load = (struct load){.projects = json_object(), .roles = json_object()};
-    sqlite3_stmt *row = store_ask(scheduler->store,
-                                  "SELECT project, role, count(*) FROM jobs INDEXED BY jobs_running"
-                                  " WHERE state = 'running' AND role IS NOT NULL"
-                                  " GROUP BY project, role",
-                                  "");
-    while (store_row(scheduler->store, row))
-        load_count(load, column_text(row, 0), column_text(row, 1), (int)column_int(row, 2));
-}
-
-static void load_free(struct load *load)
-{
-    json_decref(load->projects);
-    json_decref(load->roles);
-}
-
-/* What holds for the whole queue. */
-struct gates {
-    bool starting, paused, draining, disk_low;
-};
-
-static struct gates gates_read(struct scheduler *scheduler)
-{
-    return (struct gates){
-        .starting = !scheduler->work.pass_ended,
-        .paused = meta_number(scheduler, "paused", 0) != 0,
-        .draining = meta_number(scheduler, "draining", 0) != 0,
-        .disk_low = scheduler->low_disk_mb >= 0,
+    return (struct candidate){
+        .id = column_int(row, 0),
+        .task = column_int(row, 1),
+        .project = column_text(row, 2),
+        .repo = column_text(row, 3),
+        .kind = job_kind_by_name(column_text(row, 4)),
+        .role = column_text(row, 5),
+        .stage = stage_by_name(column_text(row, 6)),
+        .not_before = column_int(row, 7),
+        .reason = column_text(row, 8),
     };
 }
 
-static bool project_is_paused(struct scheduler *scheduler, const char *project)
+/* The class of the wait is in its reason, so that must stay as it is until the time has come. */
+static bool is_due(struct scheduler *scheduler, const struct candidate *c)
 {
-    char name[96];
-    snprintf(name, sizeof name, "paused:%s", project);
-    return meta_number(scheduler, name, 0) != 0;
-}
-
-/* ---- facts of one row ----
- * Everything that costs a look-up is asked of live rows through partial indexes; the analysis'
- * own questions are asked of analysis jobs alone. */
-
-#define CANDIDATES                                                                                 \
-    "SELECT j.id, j.task, j.project, j.repo, j.kind, j.role, j.stage, j.not_before, j.reason,"     \
-    " EXISTS (SELECT 1 FROM jobs r INDEXED BY jobs_live WHERE r.task = j.task"                     \
-    "  AND r.state IN ('queued','running') AND r.state = 'running'),"                              \
-    " CASE WHEN j.stage = 'analysis' THEN EXISTS (SELECT 1 FROM tasks t, tasks c"                  \
-    "  INDEXED BY tasks_cleanup WHERE t.id = j.task AND c.natural_key = t.natural_key"             \
-    "  AND c.cleanup_job IS NOT NULL AND c.id <> t.id) ELSE 0 END,"                                \
-    " CASE WHEN j.stage = 'analysis' THEN EXISTS (SELECT 1 FROM tasks e INDEXED BY tasks_live"     \
-    "  WHERE e.repo = j.repo AND e.id < j.task AND e.terminal = 0"                                 \
-    "  AND (?1 = 0 OR e.blocked_reason IS NULL)) ELSE 0 END,"                                      \
-    " CASE WHEN j.stage = 'analysis' THEN EXISTS (SELECT 1 FROM repo_freeze f"                     \
-    "  WHERE f.repo = j.repo) ELSE 0 END,"                                                         \
-    " CASE WHEN j.kind LIKE 'merge%' THEN coalesce((SELECT l.task FROM leases l"                   \
-    "  WHERE l.repo = j.repo), 0) ELSE 0 END"                                                      \
-    " FROM jobs j INDEXED BY jobs_queued WHERE j.state = 'queued'"                                 \
-    " ORDER BY j.stage_rank DESC, j.priority DESC, j.task, j.id"
-
-static bool is_due(struct scheduler *scheduler, sqlite3_stmt *row)
-{
-    int64_t not_before = column_int(row, 7);
-    if (retry_due(not_before, failure_class_of_reason(column_text(row, 8)), &scheduler->limits,
+    if (c->not_before <= scheduler->now_ms ||
+        retry_due(c->not_before, failure_class_of_reason(c->reason), &scheduler->limits,
                   scheduler->now_ms))
         return true;
-    work_wake_at(scheduler, not_before);
+    work_wake_at(scheduler, c->not_before);
     return false;
 }
 
-static enum reason judge_row(struct scheduler *scheduler, const struct gates *gates,
-                             const struct load *load, sqlite3_stmt *row)
+/* What is asked of the first job of a task alone. */
+static void look_at_beginning(struct scheduler *scheduler, struct claim_view *view,
+                              const struct candidate *c, const struct project *project,
+                              struct claim_facts *facts)
 {
     const struct config *config = scheduler->config;
-    const char *key = column_text(row, 2), *role = column_text(row, 5);
-    const struct project *project = scheduler_project(scheduler, key);
-    int64_t task = column_int(row, 1), holder = column_int(row, 13);
-    struct claim_facts facts = {
-        .kind = job_kind_by_name(column_text(row, 4)),
-        .stage = stage_by_name(column_text(row, 6)),
-        .starting = gates->starting,
-        .paused = gates->paused,
-        .draining = gates->draining,
-        .disk_low = gates->disk_low,
-        .project_known = project != NULL,
-        .project_paused = project_is_paused(scheduler, key),
-        .task_runs = column_int(row, 9) != 0,
-        .predecessor_cleaned = column_int(row, 10) == 0,
-        .is_gated =
-            project && column_int(row, 11) != 0 &&
-            config_feature_applies(config->serial_gate_enabled, config->serial_gate_repos, project),
-        .is_frozen = config->serial_gate_freeze_enabled && column_int(row, 12) != 0,
-        .lease_busy = holder != 0 && holder != task,
-        .lease_held = holder == task,
-        .due = is_due(scheduler, row),
-        .agents = load->agents,
-        .agents_max = (int)config->max_concurrency,
-    };
-    if (role && project) {
-        const json_t *most = json_object_get(config->agent_max_concurrency, role);
-        facts.project_agents = (int)json_integer_value(json_object_get(load->projects, key));
-        facts.project_agents_max = (int)project->max_concurrency;
-        facts.role_agents = (int)json_integer_value(json_object_get(load->roles, role));
-        facts.role_agents_max = (int)json_integer_value(most);
+    const char *ignored;
+    facts->is_frozen =
+        config->serial_gate_freeze_enabled && json_object_get(view->frozen, c->repo) != NULL;
+    facts->predecessor_cleaned = !claim_view_is_followed(scheduler, view, c->task);
+    if (config_feature_applies(config->serial_gate_enabled, config->serial_gate_repos, project)) {
+        int64_t first = claim_view_first(scheduler, view, c->repo, &ignored);
+        facts->is_gated = first != 0 && first < c->task;
     }
+}
+
+static void look_at_limits(const struct config *config, const struct claim_view *view,
+                           const struct candidate *c, const struct project *project,
+                           struct claim_facts *facts)
+{
+    facts->agents = view->agents;
+    facts->agents_max = (int)config->max_concurrency;
+    facts->project_agents = claim_view_agents(view->projects, c->project);
+    facts->project_agents_max = (int)project->max_concurrency;
+    facts->role_agents = claim_view_agents(view->roles, c->role);
+    facts->role_agents_max = claim_view_agents(config->agent_max_concurrency, c->role);
+}
+
+static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
+                         const struct candidate *c)
+{
+    const struct project *project = scheduler_project(scheduler, c->project);
+    int64_t holder = 0;
+    if (c->kind == JOB_MERGE_GATE || c->kind == JOB_MERGE)
+        holder = claim_view_holder(view, c->repo);
+    struct claim_facts facts = {
+        .kind = c->kind,
+        .stage = c->stage,
+        .due = is_due(scheduler, c),
+        .starting = view->starting,
+        .paused = view->paused,
+        .draining = view->draining,
+        .disk_low = view->disk_low,
+        .project_known = project != NULL,
+        .project_paused = json_object_get(view->paused_projects, c->project) != NULL,
+        .task_runs = claim_view_runs(view, c->task),
+        .lease_busy = holder != 0 && holder != c->task,
+        .lease_held = holder == c->task,
+    };
+    if (project && claim_begins_task(c->kind, c->stage))
+        look_at_beginning(scheduler, view, c, project, &facts);
+    if (project && c->role)
+        look_at_limits(scheduler->config, view, c, project, &facts);
     return claim_judge(&facts);
+}
+
+/* ---- why it waits ---- */
+
+/* With the name of what it waits for. */
+static void explain(struct scheduler *scheduler, struct claim_view *view, const struct candidate *c,
+                    enum reason reason, char words[WORDS_SIZE])
+{
+    char *text = NULL;
+    const char *key;
+    if (reason == REASON_SERIAL_GATE && claim_view_first(scheduler, view, c->repo, &key)) {
+        text = xformat("%s of the same repository is unfinished", key);
+    } else if (reason == REASON_LEASE_BUSY) {
+        char *holder = store_text(scheduler->store, "SELECT key FROM tasks WHERE id = ?1", "i",
+                                  claim_view_holder(view, c->repo));
+        text = holder ? xformat("%s holds the repository's merge lease", holder) : NULL;
+        free(holder);
+    }
+    reason_format(reason, text, words, WORDS_SIZE);
+    free(text);
+}
+
+struct note {
+    int64_t job;
+    char words[WORDS_SIZE];
+};
+
+struct notes {
+    struct note rows[NOTES_MAX];
+    size_t count;
+};
+
+/* A job's words change only where they differ: what is written costs a page, each time. */
+static void take_note(struct scheduler *scheduler, struct claim_view *view, struct notes *notes,
+                      const struct candidate *c, enum reason reason)
+{
+    struct note *note = &notes->rows[notes->count];
+    if (reason == REASON_COUNT || notes->count == NOTES_MAX)
+        return;
+    explain(scheduler, view, c, reason, note->words);
+    if (strcmp(note->words, c->reason) == 0)
+        return;
+    note->job = c->id;
+    notes->count++;
+}
+
+static void write_notes(struct scheduler *scheduler, const struct notes *notes)
+{
+    for (size_t i = 0; i < notes->count; i++)
+        store_run(scheduler->store,
+                  "UPDATE jobs SET reason = ?2 WHERE id = ?1 AND state = 'queued'", "is",
+                  notes->rows[i].job, notes->rows[i].words);
 }
 
 /* ---- one job ---- */
 
-/* The statement alone decides: where the row is queued no more, nothing is claimed. */
-static bool take(struct scheduler *scheduler, const struct task *task, struct job *job)
+/* The statement alone decides: where the row is queued no more, nothing is claimed. The command, or
+ * NULL. */
+static json_t *take(struct scheduler *scheduler, const struct task *task, const struct job *job)
 {
-    if (job->kind == JOB_MERGE_GATE && !lease_take(scheduler, task))
-        return false;
+    bool gate = job->kind == JOB_MERGE_GATE, merge = job->kind == JOB_MERGE;
     if (store_run(scheduler->store,
                   "UPDATE jobs SET state = 'running', claimed_at = ?2, runs = runs + 1, reason = ''"
                   " WHERE id = ?1 AND state = 'queued'",
                   "ii", job->id, scheduler->now_ms) != 1)
-        return false;
-    commands_start(scheduler, task, job);
-    if (job->kind == JOB_MERGE_GATE || job->kind == JOB_MERGE) {
-        char *run =
-            store_text(scheduler->store, "SELECT run FROM jobs WHERE id = ?1", "i", job->id);
-        lease_use(scheduler, task, run, job->kind == JOB_MERGE);
-        free(run);
-    }
-    scheduler->claimed++;
-    return true;
+        return NULL;
+    json_t *command = commands_start(scheduler, task, job);
+    if (gate)
+        lease_take(scheduler, task);
+    if (gate || merge)
+        lease_use(scheduler, task, message_text(command, "run", ""), merge);
+    return command;
 }
 
-static bool claim(struct scheduler *scheduler, int64_t id, struct load *load)
+/* What the rows refuse is ours to mend; it waits as long as anything ever waits, and the others go
+ * on. */
+static void hold_back(struct scheduler *scheduler, const struct task *task, int64_t job)
+{
+    char words[WORDS_SIZE];
+    const struct log_about about = {.task = task->key, .job = job};
+    reason_format(REASON_INTERNAL, NULL, words, sizeof words);
+    log_line(LOG_LEVEL_ERROR, "claim", &about, "could not be claimed: %s", scheduler->store->fault);
+    store_run(scheduler->store,
+              "UPDATE jobs SET not_before = ?2, reason = ?3 WHERE id = ?1 AND state = 'queued'",
+              "iis", job,
+              scheduler->now_ms + retry_wait_max_ms(FAILURE_CLASS_NONE, &scheduler->limits), words);
+}
+
+static void claim(struct scheduler *scheduler, const struct task *task, const struct job *job)
+{
+    const struct log_about about = {.task = task->key, .job = job->id};
+    store_part_begin(scheduler->store);
+    journal_part_begin(&scheduler->journal);
+    json_t *command = take(scheduler, task, job);
+    if (scheduler->store->failed && !store_fault_is_world(scheduler->store)) {
+        json_decref(command);
+        store_part_drop(scheduler->store);
+        journal_part_drop(&scheduler->journal);
+        hold_back(scheduler, task, job->id);
+        return;
+    }
+    store_part_keep(scheduler->store);
+    if (!command)
+        return;
+    work_give(scheduler, WORK_RUNNER, message_text(command, "run", ""), command);
+    scheduler->claimed++;
+    log_line(LOG_LEVEL_INFO, "claim", &about, "%s%s%s, attempt %d", job_kind_table[job->kind].name,
+             job->role ? " " : "", job->role ? job->role : "", job->attempt);
+}
+
+static void claim_by_id(struct scheduler *scheduler, int64_t id)
 {
     struct job job;
     struct task task;
-    bool taken = false;
     if (!job_load(scheduler, id, &job))
-        return false;
-    if (task_load(scheduler, job.task, &task)) {
-        taken = take(scheduler, &task, &job);
-        if (taken && job.role)
-            load_count(load, task.project, job.role, 1);
-        const struct log_about about = {.task = task.key, .job = id};
-        if (taken)
-            log_line(LOG_LEVEL_INFO, "claim", &about, "%s%s%s, attempt %d",
-                     job_kind_table[job.kind].name, job.role ? " " : "", job.role ? job.role : "",
-                     job.attempt);
-    }
+        return;
+    if (task_load(scheduler, job.task, &task))
+        claim(scheduler, &task, &job);
     task_free(&task);
     job_free(&job);
-    return taken;
 }
 
 /* ---- the queue ---- */
 
-struct note {
-    int64_t job;
-    enum reason reason;
+struct picks {
+    int64_t jobs[PICKS_MAX];
+    size_t count, max;
+    bool asking; /* a job waits for the tracker's answer */
 };
 
-/* A job's words change only where its reason does: what is written costs a page, each time. */
-static bool is_said(const char *before, enum reason reason)
+static void look_at(struct scheduler *scheduler, struct claim_view *view, sqlite3_stmt *row,
+                    struct picks *picks, struct notes *notes)
 {
-    return reason == REASON_COUNT || (reason_by_code(before) == reason);
+    struct candidate c = read_candidate(row);
+    if (c.kind == JOB_QUERY)
+        return;
+    enum reason reason = judge(scheduler, view, &c);
+    /* asked last: of an issue whose agent could start now */
+    if (reason == REASON_OK && c.role && !queries_are_fresh(scheduler, c.task)) {
+        reason = REASON_ASKING;
+        picks->asking = true;
+    }
+    if (reason != REASON_OK) {
+        take_note(scheduler, view, notes, &c, reason);
+        return;
+    }
+    claim_view_add(view, c.task, c.project, c.role);
+    if (c.kind == JOB_MERGE_GATE)
+        json_object_set_new(view->leases, c.repo, json_integer(c.task));
+    picks->jobs[picks->count++] = c.id;
 }
 
-static void write_notes(struct scheduler *scheduler, const struct note *notes, size_t count)
+/* One walk over the queue: a claim makes no other job more eligible, so it needs no second look. */
+static void walk(struct scheduler *scheduler, struct picks *picks)
 {
-    for (size_t i = 0; i < count; i++) {
-        char text[200];
-        reason_format(notes[i].reason, NULL, text, sizeof text);
-        store_run(scheduler->store,
-                  "UPDATE jobs SET reason = ?2 WHERE id = ?1 AND state = 'queued'", "is",
-                  notes[i].job, text);
-    }
-}
-
-/* The first job that may run, 0 where none may; notes of those before it. */
-static int64_t find(struct scheduler *scheduler, const struct gates *gates, const struct load *load)
-{
-    struct note notes[NOTES_MAX];
-    size_t noted = 0;
-    int64_t found = 0, asking = 0;
-    sqlite3_stmt *row = store_ask(scheduler->store, CANDIDATES, "i",
-                                  (int64_t)scheduler->config->serial_gate_skip_blocked);
-    while (!found && store_row(scheduler->store, row)) {
-        int64_t id = column_int(row, 0);
-        if (strcmp(column_text(row, 4), "query") == 0)
-            continue;
-        enum reason reason = judge_row(scheduler, gates, load, row);
-        /* asked last: of an issue whose agent could start now */
-        if (reason == REASON_OK && column_text(row, 5) &&
-            !queries_are_fresh(scheduler, column_int(row, 1)))
-            reason = REASON_ASKING;
-        if (reason == REASON_OK)
-            found = id;
-        else if (!is_said(column_text(row, 8), reason) && noted < NOTES_MAX)
-            notes[noted++] = (struct note){id, reason};
-        asking += reason == REASON_ASKING;
-    }
+    struct claim_view view;
+    struct notes notes = {.count = 0};
+    claim_view_read(scheduler, &view);
+    sqlite3_stmt *row = store_ask(scheduler->store, CANDIDATES, "");
+    while (picks->count < picks->max && store_row(scheduler->store, row))
+        look_at(scheduler, &view, row, picks, &notes);
     store_done(row);
-    write_notes(scheduler, notes, noted);
-    if (asking && work_has_room(scheduler, WORK_RECONCILER))
-        commands_give_queries(scheduler);
-    return found;
+    write_notes(scheduler, &notes);
+    claim_view_free(&view);
 }
 
 void claim_jobs(struct scheduler *scheduler)
 {
-    struct load load;
-    struct gates gates = gates_read(scheduler);
-    load_read(scheduler, &load);
-    for (int64_t job; work_has_room(scheduler, WORK_RUNNER);) {
-        job = find(scheduler, &gates, &load);
-        if (!job || !claim(scheduler, job, &load))
-            break;
-    }
-    load_free(&load);
+    struct picks picks = {.max = work_room(scheduler, WORK_RUNNER)};
+    if (!picks.max)
+        return;
+    if (picks.max > PICKS_MAX)
+        picks.max = PICKS_MAX;
+    walk(scheduler, &picks);
+    for (size_t i = 0; i < picks.count && work_room(scheduler, WORK_RUNNER); i++)
+        claim_by_id(scheduler, picks.jobs[i]);
+    if (picks.asking && work_room(scheduler, WORK_RECONCILER))
+        commands_give_queries(scheduler);
 }

@@ -1,9 +1,9 @@
 /* PURE: no I/O */
 #include "services/scheduler/claim_rules.h"
 
-static bool begins_task(const struct claim_facts *f)
+bool claim_begins_task(enum job_kind kind, enum stage stage)
 {
-    return f->kind == JOB_AGENT && f->stage == STAGE_ANALYSIS;
+    return kind == JOB_AGENT && stage == STAGE_ANALYSIS;
 }
 
 /* Agents spend money and memory; reserved jobs are short, and what they hold up (a merge lease, a
@@ -25,11 +25,12 @@ static enum reason judge_task(const struct claim_facts *f)
 {
     if (f->task_runs)
         return REASON_TASK_BUSY;
-    if (begins_task(f) && !f->predecessor_cleaned)
+    bool begins = claim_begins_task(f->kind, f->stage);
+    if (begins && !f->predecessor_cleaned)
         return REASON_PREDECESSOR;
-    if (begins_task(f) && f->is_frozen)
+    if (begins && f->is_frozen)
         return REASON_FROZEN;
-    if (begins_task(f) && f->is_gated)
+    if (begins && f->is_gated)
         return REASON_SERIAL_GATE;
     if (f->kind == JOB_MERGE_GATE && f->lease_busy)
         return REASON_LEASE_BUSY;
@@ -38,8 +39,11 @@ static enum reason judge_task(const struct claim_facts *f)
     return REASON_OK;
 }
 
+/* Its time comes first: while it has not come, the words that the job has stay as they are. */
 enum reason claim_judge(const struct claim_facts *f)
 {
+    if (!f->due)
+        return REASON_COUNT;
     if (!f->project_known)
         return REASON_UNKNOWN_PROJECT;
     if (f->starting)
@@ -50,8 +54,6 @@ enum reason claim_judge(const struct claim_facts *f)
         return REASON_DRAINING;
     if (f->disk_low)
         return REASON_DISK_LOW;
-    if (!f->due)
-        return REASON_COUNT;
     enum reason reason = judge_task(f);
     return reason != REASON_OK ? reason : judge_limits(f);
 }

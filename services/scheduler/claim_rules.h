@@ -10,6 +10,7 @@
 struct claim_facts {
     enum job_kind kind;
     enum stage stage;
+    bool due; /* not_before has come */
     /* of the whole */
     bool starting; /* the first look at the outside has not ended */
     bool paused, draining, disk_low;
@@ -22,12 +23,15 @@ struct claim_facts {
     bool is_frozen;
     bool lease_busy; /* another task holds the repository's merge lease */
     bool lease_held; /* this one does */
-    bool due;        /* not_before has come */
     /* agents that run now, and the limits */
     int agents, agents_max;
     int project_agents, project_agents_max;
     int role_agents, role_agents_max; /* max 0: none */
 };
+
+/* Whether it is a task's first job, which alone waits for other tasks: the facts
+ * predecessor_cleaned, is_gated and is_frozen are read of no other. */
+bool claim_begins_task(enum job_kind kind, enum stage stage);
 
 /* REASON_OK: it may run. REASON_COUNT: it waits for its time, the reason that it has says why. */
 enum reason claim_judge(const struct claim_facts *facts);

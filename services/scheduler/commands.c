@@ -87,7 +87,7 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
     return message;
 }
 
-void commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job)
+json_t *commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job)
 {
     char run[NAME_SIZE], key[NAME_SIZE];
     int64_t number =
@@ -111,8 +111,8 @@ void commands_start(struct scheduler *scheduler, const struct task *task, const 
                 json_pack("{ss ss ss? si}", "state", "running", "kind",
                           job_kind_table[job->kind].name, "role", job->role, "attempt",
                           job->attempt));
-    work_give(scheduler, WORK_RUNNER, run, message);
     free(text);
+    return message;
 }
 
 bool commands_stop(struct scheduler *scheduler, const char *run, const char *reason)
@@ -133,7 +133,7 @@ static void give_run(struct scheduler *scheduler, sqlite3_stmt *row)
         if (message)
             work_give(scheduler, WORK_RUNNER, run, message);
     }
-    if (column_text(row, 3) && work_has_room(scheduler, WORK_RUNNER)) {
+    if (column_text(row, 3) && work_room(scheduler, WORK_RUNNER)) {
         char *key = xformat("stop:%s", run);
         if (work_wants(scheduler, WORK_RUNNER, key))
             work_give(scheduler, WORK_RUNNER, key,
@@ -151,7 +151,7 @@ void commands_give_runs(struct scheduler *scheduler)
                   " WHERE state <> 'ended' AND (state = 'commanded' OR stop IS NOT NULL)"
                   " ORDER BY commanded_at, id",
                   "");
-    while (work_has_room(scheduler, WORK_RUNNER) && store_row(scheduler->store, row))
+    while (work_room(scheduler, WORK_RUNNER) && store_row(scheduler->store, row))
         give_run(scheduler, row);
     store_done(row);
 }
@@ -177,7 +177,7 @@ void commands_give_queries(struct scheduler *scheduler)
                   " FROM jobs j INDEXED BY jobs_queries JOIN tasks t ON t.id = j.task"
                   " WHERE j.state = 'queued' AND j.kind = 'query' ORDER BY j.id",
                   "");
-    while (work_has_room(scheduler, WORK_RECONCILER) && store_row(scheduler->store, row)) {
+    while (work_room(scheduler, WORK_RECONCILER) && store_row(scheduler->store, row)) {
         char key[24];
         snprintf(key, sizeof key, "%lld", (long long)column_int(row, 0));
         if (work_wants(scheduler, WORK_RECONCILER, key))

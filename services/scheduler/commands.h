@@ -5,8 +5,8 @@
 #include "services/scheduler/rows.h"
 
 /* Makes the run of a job that was just claimed: its row with its command. job: as loaded before the
- * claim. In the open turn. Gives it to the runner. */
-void commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job);
+ * claim. In the open turn. Returns the command for the runner (caller's). */
+json_t *commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job);
 
 /* Orders a run to end. False where it has ended or was told so before. reason: "code: text". */
 bool commands_stop(struct scheduler *scheduler, const char *run, const char *reason);

@@ -169,7 +169,7 @@ void effects_give(struct scheduler *scheduler)
         " JOIN tasks t ON t.id = e.task WHERE e.state IN ('pending','handed')"
         " ORDER BY e.task, e.id",
         "");
-    while (work_has_room(scheduler, WORK_NOTIFIER) && store_row(scheduler->store, row)) {
+    while (work_room(scheduler, WORK_NOTIFIER) && store_row(scheduler->store, row)) {
         int64_t task = column_int(row, 1), due = column_int(row, 2);
         char name[24];
         snprintf(name, sizeof name, "%lld", (long long)column_int(row, 0));

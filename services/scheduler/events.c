@@ -154,18 +154,29 @@ static void take_row(struct scheduler *scheduler, const struct inbox_row *row)
     scheduler->counters.events++;
 }
 
+/* Once when it cannot be read, once when it can again. */
+static void say_inbox(struct scheduler *scheduler, const char *fault)
+{
+    if (scheduler->inbox_unreadable == (fault != NULL))
+        return;
+    scheduler->inbox_unreadable = fault != NULL;
+    if (fault)
+        log_error("inbox", "the inbox cannot be read: %s; tried again until it can", fault);
+    else
+        log_info("inbox", "the inbox can be read again");
+    if (scheduler->bus)
+        bus_set_error(scheduler->bus, fault);
+}
+
 int events_take(struct scheduler *scheduler)
 {
     char fault[STORE_FAULT_SIZE];
     const struct inbox_row *rows;
     int count = inbox_read_next(scheduler->inbox, scheduler->inbox_position, EVENTS_PER_TURN, &rows,
                                 fault, sizeof fault);
-    if (count < 0) {
-        log_error("inbox", "the inbox cannot be read: %s", fault);
-        if (scheduler->bus)
-            bus_set_error(scheduler->bus, fault);
+    say_inbox(scheduler, count < 0 ? fault : NULL);
+    if (count < 0)
         return -1;
-    }
     for (int i = 0; i < count; i++)
         take_row(scheduler, &rows[i]);
     if (count > 0) {

@@ -115,10 +115,8 @@ static void do_chores(struct loop *loop)
         results_write_progress(loop->scheduler);
         loop->progress_at = now + PROGRESS_MS;
     }
-    if (loop->disk_changed) {
+    if (loop->disk_changed)
         housekeeping_say_disk(loop->scheduler);
-        loop->disk_changed = false;
-    }
 }
 
 static void take_turn(struct loop *loop)
@@ -130,10 +128,12 @@ static void take_turn(struct loop *loop)
     int events = take_events(loop);
     do_chores(loop);
     bool committed = turn_commit(scheduler) == 0;
-    if (committed)
+    if (committed) {
         scheduler->inbox_position = scheduler->inbox_taken;
-    else
+        loop->disk_changed = false;
+    } else {
         loop->more_events = true;
+    }
     if (committed && events > 0)
         crash_point(CRASH_EVENT_AFTER_COMMIT);
     answer_requests(loop, committed);

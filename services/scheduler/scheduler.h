@@ -24,12 +24,13 @@ struct scheduler {
     struct bus *bus; /* NULL in tests */
     struct journal journal;
     struct work work;
-    struct scheduler_counters counters;
+    struct scheduler_counters counters, committed; /* committed: when the open turn began */
     json_t *progress;       /* run id: last run_progress that is not written yet */
     int64_t now_ms;         /* wall clock of this turn */
     int64_t inbox_position; /* as last committed */
     int64_t inbox_taken;    /* in the open turn */
     int64_t inbox_known;    /* newest row that we heard of */
+    bool inbox_unreadable;  /* at the last look */
     int64_t low_disk_mb;    /* free space where it is under disk.low_water_mb, else -1 */
     int claimed;            /* in the open turn */
     int64_t retry_store_at; /* monotonic; 0: the database is well */
@@ -48,7 +49,6 @@ int turn_begin(struct scheduler *scheduler);
 /* Claims what became free, commits, publishes. 0, or -1: nothing of it happened. Whoever waits for
  * work is answered by the loop, after the caller has answered what it was asked. */
 int turn_commit(struct scheduler *scheduler);
-void turn_drop(struct scheduler *scheduler);
 
 /* Tries to get the database back when its pause is over. True where it is well. */
 bool turn_recover(struct scheduler *scheduler);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "lib/buffer.h"
 #include "lib/log.h"
 #include "services/scheduler/migrations.h"
@@ -21,13 +22,15 @@ static const char pragmas[] = "PRAGMA journal_mode = WAL;"
                               "PRAGMA journal_size_limit = 33554432;"
                               "PRAGMA cache_size = -16384;";
 
-static void note_fault(struct store *store, int code)
+/* text NULL: SQLite's own. */
+static void note_fault(struct store *store, int code, const char *text)
 {
     if (store->failed)
         return;
+    if (!text)
+        text = store->db ? sqlite3_errmsg(store->db) : "it is not open";
     store->failed = code ? code : SQLITE_ERROR;
-    snprintf(store->fault, sizeof store->fault, "%s",
-             store->db ? sqlite3_errmsg(store->db) : "main.db is not open");
+    snprintf(store->fault, sizeof store->fault, "%s", text);
     log_error("store", "main.db: %s (%d)", store->fault, code);
 }
 
@@ -49,9 +52,18 @@ static void drop_connection(struct store *store)
     store->db = NULL;
 }
 
-static int open_connection(struct store *store, char *fault, size_t size)
+static void remember_file(struct store *store)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    struct stat file = {0};
+    if (stat(store->path, &file) < 0)
+        file.st_ino = 0;
+    store->device = file.st_dev;
+    store->inode = file.st_ino;
+}
+
+static int open_connection(struct store *store, int create, char *fault, size_t size)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | create;
     if (sqlite3_open_v2(store->path, &store->db, flags, NULL) != SQLITE_OK)
         goto failed;
     sqlite3_extended_result_codes(store->db, 0);
@@ -59,8 +71,10 @@ static int open_connection(struct store *store, char *fault, size_t size)
     if (sqlite3_exec(store->db, pragmas, NULL, NULL, NULL) != SQLITE_OK)
         goto failed;
     sqlite3_wal_hook(store->db, on_wal, store);
-    if (migrations_run(store->db, migrations, migration_count, fault, size) == 0)
+    if (migrations_run(store->db, migrations, migration_count, fault, size) == 0) {
+        remember_file(store);
         return 0;
+    }
     drop_connection(store);
     return -1;
 failed:
@@ -74,7 +88,7 @@ struct store *store_open(const char *path, char *fault, size_t size)
 {
     struct store *store = xcalloc(1, sizeof *store);
     store->path = xstrdup(path);
-    if (open_connection(store, fault, size) == 0)
+    if (open_connection(store, SQLITE_OPEN_CREATE, fault, size) == 0)
         return store;
     store_close(store);
     return NULL;
@@ -89,11 +103,16 @@ void store_close(struct store *store)
     free(store);
 }
 
-int store_reopen(struct store *store, char *fault, size_t size)
+/* Makes no file: one that vanished under us is to be put back, not begun anew. */
+int store_reopen(struct store *store)
 {
+    dev_t device = store->device;
+    ino_t inode = store->inode;
     drop_connection(store);
     store->failed = 0;
-    return open_connection(store, fault, size);
+    if (open_connection(store, 0, store->fault, sizeof store->fault) < 0)
+        return -1;
+    return store->device != device || store->inode != inode;
 }
 
 /* ---- statements ---- */
@@ -117,7 +136,7 @@ static sqlite3_stmt *prepared(struct store *store, const char *sql)
     if (code == SQLITE_ERROR)
         log_abort("store", "%s: %s", sql, sqlite3_errmsg(store->db));
     if (code != SQLITE_OK) {
-        note_fault(store, code);
+        note_fault(store, code, NULL);
         return NULL;
     }
     store->cache[slot].sql = sql;
@@ -147,7 +166,7 @@ static sqlite3_stmt *ask(struct store *store, const char *sql, const char *types
     sqlite3_stmt *statement = store->failed ? NULL : prepared(store, sql);
     if (!statement) {
         if (!store->failed)
-            note_fault(store, SQLITE_CANTOPEN);
+            note_fault(store, SQLITE_CANTOPEN, NULL);
         return NULL;
     }
     if (sqlite3_stmt_busy(statement))
@@ -173,7 +192,7 @@ bool store_row(struct store *store, sqlite3_stmt *statement)
     if (code == SQLITE_ROW)
         return true;
     if (code != SQLITE_DONE)
-        note_fault(store, code);
+        note_fault(store, code, NULL);
     sqlite3_reset(statement);
     return false;
 }
@@ -245,9 +264,23 @@ char *column_copy(sqlite3_stmt *statement, int column)
 
 /* ---- transactions ---- */
 
+/* The file may have been replaced under us (a backup put back): what is committed into one that has
+ * no name any more is lost, and every commit would succeed. */
+static bool is_in_place(struct store *store)
+{
+    int moved = 0;
+    return !store->db ||
+           sqlite3_file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) != SQLITE_OK ||
+           !moved;
+}
+
 int store_begin(struct store *store)
 {
     store->failed = 0;
+    if (!is_in_place(store)) {
+        note_fault(store, SQLITE_CANTOPEN, "the file was moved or removed");
+        return -1;
+    }
     return store_run(store, "BEGIN IMMEDIATE", "") < 0 ? -1 : 0;
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sqlite3.h>
 
 enum { STORE_STATEMENTS_MAX = 256, STORE_FAULT_SIZE = 200 };
@@ -19,6 +20,8 @@ struct store {
     int failed; /* SQLite's code of the first failure since store_begin; 0: none */
     char fault[STORE_FAULT_SIZE];
     int wal_pages; /* in the write-ahead log after the last commit */
+    dev_t device;  /* of the file that is open */
+    ino_t inode;
     struct {
         const char *sql; /* the literal's address is the key */
         sqlite3_stmt *statement;
@@ -29,10 +32,12 @@ struct store {
  * schema of another major version). Caller closes. */
 struct store *store_open(const char *path, char *fault, size_t size);
 void store_close(struct store *store); /* NULL is fine */
-/* Another connection to the same file, after a fault of the world. 0 or -1 and fault. */
-int store_reopen(struct store *store, char *fault, size_t size);
+/* Another connection to the same file, or to the one that took its place, after a fault of the
+ * world. 0: the same, 1: another one; -1 and the fault is in the store. */
+int store_reopen(struct store *store);
 
-/* 0 or -1; the fault is in the store. store_commit rolls back where it fails. */
+/* 0 or -1; the fault is in the store. store_begin refuses where the file was moved away;
+ * store_commit rolls back where it fails. */
 int store_begin(struct store *store);
 int store_commit(struct store *store);
 void store_rollback(struct store *store);

@@ -3,7 +3,7 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/log.h"
-#include "services/scheduler/scheduler.h"
+#include "services/scheduler/rows.h"
 
 enum { PAUSE_MIN_MS = 100, PAUSE_MAX_MS = 5000 };
 
@@ -48,20 +48,23 @@ static void pause_store(struct scheduler *scheduler)
         bus_set_error(scheduler->bus, scheduler->store->fault);
 }
 
+/* Nothing of the turn happened, so memory goes back to where it was. Whatever the fault: what comes
+ * next would find the same, so it is not tried again at once. */
 static void fail_turn(struct scheduler *scheduler)
 {
     store_rollback(scheduler->store);
     journal_forget(&scheduler->journal);
     work_drop(scheduler);
+    scheduler->counters = scheduler->committed;
     scheduler->claimed = 0;
-    if (store_fault_is_world(scheduler->store) || !scheduler->store->db)
-        pause_store(scheduler);
+    pause_store(scheduler);
 }
 
 int turn_begin(struct scheduler *scheduler)
 {
     scheduler->now_ms = clock_wall_ms();
     scheduler->claimed = 0;
+    scheduler->committed = scheduler->counters;
     if (scheduler->retry_store_at)
         return -1;
     if (store_begin(scheduler->store) == 0)
@@ -80,38 +83,41 @@ int turn_commit(struct scheduler *scheduler)
     if (scheduler->claimed > 0)
         crash_point(CRASH_CLAIM_AFTER_COMMIT);
     scheduler->counters.claims += scheduler->claimed;
+    work_keep(scheduler);
     journal_publish(&scheduler->journal, scheduler->bus);
     return 0;
 }
 
-void turn_drop(struct scheduler *scheduler)
+/* A write that leaves the file as it is proves more than an open. As store_reopen. */
+static int try_store(struct scheduler *scheduler)
 {
-    fail_turn(scheduler);
+    int opened = store_reopen(scheduler->store);
+    if (opened < 0 || store_begin(scheduler->store) < 0)
+        return -1;
+    meta_set(scheduler, "store_recovered", clock_wall_ms());
+    return store_commit(scheduler->store) < 0 ? -1 : opened;
 }
 
 bool turn_recover(struct scheduler *scheduler)
 {
-    char fault[STORE_FAULT_SIZE];
     if (!scheduler->retry_store_at)
         return true;
     if (clock_mono_ms() < scheduler->retry_store_at)
         return false;
-    /* a write that leaves the file as it is proves more than an open */
-    if (store_reopen(scheduler->store, fault, sizeof fault) == 0 &&
-        store_begin(scheduler->store) == 0 &&
-        store_run(scheduler->store,
-                  "INSERT INTO meta (key, value) VALUES ('store_recovered', CAST(?1 AS TEXT))"
-                  " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                  "i", clock_wall_ms()) >= 0 &&
-        store_commit(scheduler->store) == 0) {
-        log_info("store", "main.db can be written again after %d tries", scheduler->store_faults);
-        scheduler->store_faults = 0;
-        scheduler->retry_store_at = 0;
-        if (scheduler->bus)
-            bus_set_error(scheduler->bus, "");
-        return true;
+    int opened = try_store(scheduler);
+    if (opened < 0) {
+        store_rollback(scheduler->store);
+        pause_store(scheduler);
+        return false;
     }
-    store_rollback(scheduler->store);
-    pause_store(scheduler);
-    return false;
+    log_info("store", "main.db can be written again after %d tries", scheduler->store_faults);
+    scheduler->store_faults = 0;
+    scheduler->retry_store_at = 0;
+    /* a commit that reported a fault may have reached the file all the same */
+    scheduler->inbox_position = meta_number(scheduler, "inbox_position", 0);
+    if (opened > 0)
+        work_begin_anew(scheduler);
+    if (scheduler->bus)
+        bus_set_error(scheduler->bus, NULL);
+    return true;
 }

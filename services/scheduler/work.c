@@ -14,6 +14,8 @@ enum {
     HAND_AGAIN_MS = 3000, /* not acknowledged for so long: its answer may have been lost */
     WAIT_MAX_MS = 60 * 1000,
     ITEMS_MAX = 64,
+    ANSWER_BYTES = 512 * 1024, /* no further item into an answer of this size: with the largest one
+                                  (commands.c) it still is a message */
 };
 
 static const char *const peer_names[WORK_PEER_COUNT] = {
@@ -43,10 +45,13 @@ void work_free(struct work *work)
 
 static void answer(struct scheduler *scheduler, struct work_peer *peer)
 {
-    json_t *items = peer->items;
+    json_t *reply = message_new(MESSAGE_work_reply, NULL, "{so}", "items", peer->items);
     peer->items = json_array();
-    bus_reply(scheduler->bus, peer->ticket,
-              message_new(MESSAGE_work_reply, NULL, "{so}", "items", items));
+    peer->bytes = 0;
+    if (scheduler->bus)
+        bus_reply(scheduler->bus, peer->ticket, reply);
+    else
+        json_decref(reply);
     peer->ticket = NULL;
 }
 
@@ -75,10 +80,13 @@ bool work_ask(struct scheduler *scheduler, const json_t *request, void *ticket)
     return true;
 }
 
-bool work_has_room(const struct scheduler *scheduler, enum work_peer_id id)
+size_t work_room(const struct scheduler *scheduler, enum work_peer_id id)
 {
     const struct work_peer *peer = &scheduler->work.peers[id];
-    return peer->ticket && json_array_size(peer->items) < (size_t)peer->max;
+    size_t count = json_array_size(peer->items);
+    if (!peer->ticket || peer->bytes >= ANSWER_BYTES || count >= (size_t)peer->max)
+        return 0;
+    return (size_t)peer->max - count;
 }
 
 bool work_is_alive(const struct scheduler *scheduler, enum work_peer_id id, int64_t within_ms)
@@ -104,6 +112,7 @@ void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *ke
 {
     struct work_peer *peer = &scheduler->work.peers[id];
     json_object_set_new(peer->handed, key, json_integer(clock_mono_ms()));
+    peer->bytes += json_dumpb(item, NULL, 0, JSON_COMPACT);
     json_array_append_new(peer->items, item);
 }
 
@@ -129,7 +138,7 @@ static void give_windows(struct scheduler *scheduler)
                   "SELECT w.id, w.task, t.key, t.project, w.armed, w.ends FROM windows w"
                   " JOIN tasks t ON t.id = w.task WHERE w.verdict IS NULL ORDER BY w.id",
                   "");
-    while (work_has_room(scheduler, WORK_MONITOR) && store_row(scheduler->store, row)) {
+    while (work_room(scheduler, WORK_MONITOR) && store_row(scheduler->store, row)) {
         char key[24];
         snprintf(key, sizeof key, "%lld", (long long)column_int(row, 0));
         if (!work_wants(scheduler, WORK_MONITOR, key))
@@ -151,9 +160,10 @@ static void give_pass(struct scheduler *scheduler)
     struct work *work = &scheduler->work;
     if (!work->pass) {
         work->pass = meta_number(scheduler, "reconcile_pass", 0) + 1;
+        work->pass_new = true;
         meta_set(scheduler, "reconcile_pass", work->pass);
     }
-    if (!work->pass_ended && work_has_room(scheduler, WORK_RECONCILER) &&
+    if (!work->pass_ended && work_room(scheduler, WORK_RECONCILER) &&
         work_wants(scheduler, WORK_RECONCILER, "pass"))
         work_give(scheduler, WORK_RECONCILER, "pass",
                   message_new(MESSAGE_reconcile_now, NULL, "{sI}", "pass", (json_int_t)work->pass));
@@ -163,14 +173,14 @@ void work_fill(struct scheduler *scheduler)
 {
     scheduler->work.due_ms = INT64_MAX;
     give_pass(scheduler);
-    if (work_has_room(scheduler, WORK_RECONCILER))
+    if (work_room(scheduler, WORK_RECONCILER))
         commands_give_queries(scheduler);
-    if (work_has_room(scheduler, WORK_RUNNER))
+    if (work_room(scheduler, WORK_RUNNER))
         commands_give_runs(scheduler);
     claim_jobs(scheduler);
-    if (work_has_room(scheduler, WORK_NOTIFIER))
+    if (work_room(scheduler, WORK_NOTIFIER))
         effects_give(scheduler);
-    if (work_has_room(scheduler, WORK_MONITOR))
+    if (work_room(scheduler, WORK_MONITOR))
         give_windows(scheduler);
 }
 
@@ -186,6 +196,11 @@ void work_answer(struct scheduler *scheduler)
     }
 }
 
+void work_keep(struct scheduler *scheduler)
+{
+    scheduler->work.pass_new = false;
+}
+
 void work_drop(struct scheduler *scheduler)
 {
     for (int i = 0; i < WORK_PEER_COUNT; i++) {
@@ -193,10 +208,20 @@ void work_drop(struct scheduler *scheduler)
         if (!json_array_size(peer->items))
             continue;
         json_array_clear(peer->items);
+        peer->bytes = 0;
         json_object_clear(peer->handed); /* handing out again is harmless, losing is not */
     }
-    if (!scheduler->work.pass_ended)
+    if (scheduler->work.pass_new)
         scheduler->work.pass = 0;
+    scheduler->work.pass_new = false;
+}
+
+void work_begin_anew(struct scheduler *scheduler)
+{
+    for (int i = 0; i < WORK_PEER_COUNT; i++)
+        json_object_clear(scheduler->work.peers[i].handed);
+    scheduler->work.pass = 0;
+    scheduler->work.pass_ended = false;
 }
 
 int64_t work_wait_ms(const struct scheduler *scheduler)

@@ -24,11 +24,13 @@ struct work_peer {
     int64_t asked_ms; /* monotonic, of the last request; 0: never */
     json_t *handed;   /* key: monotonic ms of the hand-over, to this boot */
     json_t *items;    /* found in the open turn, to leave after its commit */
+    size_t bytes;     /* of the items, as text */
 };
 
 struct work {
     struct work_peer peers[WORK_PEER_COUNT];
     int64_t pass;    /* number of the pass that this start waits for; 0: not numbered yet */
+    bool pass_new;   /* numbered in the open turn */
     bool pass_ended; /* until then nothing is claimed */
     int64_t due_ms;  /* monotonic: something waits for this time; INT64_MAX: nothing does */
 };
@@ -38,8 +40,9 @@ void work_free(struct work *work);
 
 /* Takes the ticket. False where no such service asks for work (the ticket is not taken). */
 bool work_ask(struct scheduler *scheduler, const json_t *request, void *ticket);
-/* Whether this peer's request is held and has room. */
-bool work_has_room(const struct scheduler *scheduler, enum work_peer_id peer);
+/* How many items more this peer's held request takes; 0 where none is held, and where the answer is
+ * large enough already. */
+size_t work_room(const struct scheduler *scheduler, enum work_peer_id peer);
 /* Whether the peer has asked within this time. */
 bool work_is_alive(const struct scheduler *scheduler, enum work_peer_id peer, int64_t within_ms);
 
@@ -56,8 +59,12 @@ void work_wake_at(struct scheduler *scheduler, int64_t wall_ms);
 void work_fill(struct scheduler *scheduler);
 /* After the commit: the answers leave; requests that waited long enough are answered empty. */
 void work_answer(struct scheduler *scheduler);
-/* After a rollback. */
+/* After the commit, before anything leaves; after a rollback. */
+void work_keep(struct scheduler *scheduler);
 void work_drop(struct scheduler *scheduler);
+/* The database is another one than we knew: everything is handed out again, and nothing is claimed
+ * before a new look at the outside. */
+void work_begin_anew(struct scheduler *scheduler);
 /* Milliseconds until a request's time is over or something is due; -1: never. */
 int64_t work_wait_ms(const struct scheduler *scheduler);
 
