@@ -141,8 +141,9 @@ static void unblock(struct performance *p)
               " WHERE id = ?1",
               "i", p->task->id);
     store_run(p->scheduler->store,
-              "UPDATE alerts SET cleared_at = ?2 WHERE task = ?1 AND cleared_at IS NULL", "ii",
-              p->task->id, p->scheduler->now_ms);
+              "UPDATE alerts INDEXED BY alerts_open SET cleared_at = ?2"
+              " WHERE task = ?1 AND cleared_at IS NULL",
+              "ii", p->task->id, p->scheduler->now_ms);
     say(p, "task", json_pack("{ss}", "state", "unblocked"));
 }
 

@@ -221,6 +221,7 @@ CREATE TABLE alerts (
     at         INTEGER NOT NULL,
     cleared_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX alerts_open ON alerts(task) WHERE cleared_at IS NULL;
 
 CREATE TABLE journal (          -- the published record of every state change; events.ipc, /events and orchctl read it
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -266,3 +267,4 @@ CREATE TABLE local_status_history (                 -- each status write that to
     external_id TEXT UNIQUE,
     at          INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX local_status_history_issue ON local_status_history(issue, id);

@@ -72,7 +72,8 @@ void store_read_state(struct store_read *store, struct store_state *out)
         store,
         "SELECT j.id AS job, j.task, t.key, j.project, j.repo, j.kind, j.role, j.stage,"
         " j.attempt, j.run, j.claimed_at AS \"since:time\", r.progress AS \"progress:json\""
-        " FROM jobs j JOIN tasks t ON t.id = j.task LEFT JOIN agent_runs r ON r.id = j.run"
+        " FROM jobs j INDEXED BY jobs_running JOIN tasks t ON t.id = j.task"
+        " LEFT JOIN agent_runs r ON r.id = j.run"
         " WHERE j.state = 'running' ORDER BY j.id LIMIT 1000",
         "");
     out->queued_jobs =
@@ -80,7 +81,8 @@ void store_read_state(struct store_read *store, struct store_state *out)
                   "SELECT j.id AS job, j.task, t.key, j.project, j.repo, j.kind, j.role, j.stage,"
                   " j.attempt, j.reason, j.created_at AS \"since:time\","
                   " nullif(j.not_before, 0) AS \"not_before:time\""
-                  " FROM jobs j JOIN tasks t ON t.id = j.task WHERE j.state = 'queued'"
+                  " FROM jobs j INDEXED BY jobs_queued JOIN tasks t ON t.id = j.task"
+                  " WHERE j.state = 'queued'"
                   " ORDER BY j.stage_rank DESC, j.priority DESC, j.task, j.id LIMIT 1000",
                   "");
     out->leases = read_rows(store,
