@@ -18,10 +18,9 @@ size_t utf8_cut(const char *text, size_t size, size_t max)
     return cut;
 }
 
-/* Bytes of the character at text, 0 where there is none: overlong forms, surrogates and what lies
- * beyond U+10FFFF are none. */
-static size_t character(const unsigned char *text, size_t size)
+size_t utf8_character(const char *bytes, size_t size)
 {
+    const unsigned char *text = (const unsigned char *)bytes;
     unsigned char first = text[0], low = 0x80, high = 0xbf;
     if (first < 0x80)
         return first ? 1 : 0;
@@ -50,7 +49,7 @@ char *utf8_text(const char *text, size_t size, size_t max)
     size_t cut = utf8_cut(text, size, max), at = 0;
     char *copy = xrealloc(NULL, cut + 1);
     while (at < cut) {
-        size_t length = character((const unsigned char *)text + at, cut - at);
+        size_t length = utf8_character(text + at, cut - at);
         if (length == 0)
             copy[at++] = '?';
         for (size_t i = 0; i < length; i++, at++)
