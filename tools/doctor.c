@@ -11,7 +11,6 @@
 #include "lib/file.h"
 #include "lib/process.h"
 #include "tools/orchctl.h"
-#include "tools/text.h"
 
 enum { ASK_MS = 10000 };
 
@@ -316,25 +315,61 @@ static void check_nng(struct doctor *doctor)
          NULL);
 }
 
+static enum style finding_style(const char *state)
+{
+    if (state && strcmp(state, "failed") == 0)
+        return STYLE_BAD;
+    return state && strcmp(state, "ok") == 0 ? STYLE_GOOD : STYLE_WARNING;
+}
+
+/* The cure of what is wrong stands below it. */
 static void show_checks(const struct doctor *doctor)
 {
+    const struct view view = output_view();
     struct buffer out = {0};
     struct table table;
     size_t index;
     const json_t *check;
-    table_begin(&table, 3);
+    table_begin(&table, &view, 3, NULL);
     json_array_foreach(doctor->checks, index, check)
     {
-        const char *cure = json_string_value(json_object_get(check, "cure"));
-        const char *detail = json_string_value(json_object_get(check, "detail"));
-        char *words = cure ? xformat("%s — %s", detail, cure) : xstrdup(detail);
-        table_add(&table, json_string_value(json_object_get(check, "state")));
-        table_add(&table, json_string_value(json_object_get(check, "name")));
-        table_add(&table, words);
-        free(words);
+        const char *cure = text_field(check, "cure"), *state = text_field(check, "state");
+        table_add_style(&table, state, finding_style(state));
+        table_add(&table, text_field(check, "name"));
+        table_add(&table, text_field(check, "detail"));
+        if (cure) {
+            char *words = xformat("→ %s", cure);
+            table_add(&table, " ");
+            table_add(&table, " ");
+            table_add_style(&table, words, STYLE_STRONG);
+            free(words);
+        }
     }
     table_end(&table, "", &out);
+    if (doctor->failed)
+        buffer_format(&out, "%d of %zu checks failed\n", doctor->failed,
+                      json_array_size(doctor->checks));
+    else
+        buffer_text(&out, "nothing is missing\n");
     print_text(&out);
+}
+
+/* Not running is no fault: this is asked before the first start too. */
+static void check_running(struct doctor *doctor, struct ctl *ctl)
+{
+    struct http_answer health;
+    if (instance_find(ctl) != CTL_DONE)
+        return;
+    http_call(ctl, "GET", "/health", NULL, &health);
+    const char *status = text_field(health.json, "status");
+    if (health.status == 0)
+        note(doctor, GOOD, "running", xformat("not now (nobody answers at %s)", ctl->url), NULL);
+    else if (status && strcmp(status, "ok") == 0)
+        note(doctor, GOOD, "running", xformat("at %s, all services ready", ctl->url), NULL);
+    else
+        note(doctor, WARNING, "running", xformat("at %s: %s", ctl->url, status ? status : "?"),
+             "orchctl status says which service, orchctl tail SERVICE why");
+    http_answer_free(&health);
 }
 
 static void check_config_file(struct doctor *doctor, struct ctl *ctl)
@@ -368,6 +403,7 @@ enum ctl_exit ctl_doctor(struct ctl *ctl)
             check_repository(&doctor, &doctor.config->projects[i]);
         }
         show_gates(&doctor);
+        check_running(&doctor, ctl);
     }
     if (ctl->request.json)
         print_json(json_pack("{s:b,s:O}", "well", doctor.failed == 0, "checks", doctor.checks));

@@ -6,6 +6,8 @@
 #include "tools/orchctl.h"
 
 enum { CONNECT_MS = 2000, ANSWER_MS = 20000, ABSENT_MS = 1000, ABSENT_PAUSE_MS = 50 };
+/* Ingress says something every 10 s; who is silent for longer hangs. */
+enum { SILENT_S = 30 };
 
 static size_t take_body(char *data, size_t size, size_t count, void *context)
 {
@@ -81,14 +83,26 @@ void http_answer_free(struct http_answer *answer)
     *answer = (struct http_answer){0};
 }
 
-static const char *words_of(const struct http_answer *answer)
+/* "field: message" of {"error": {code, field, message}}; else what there is. Caller frees. */
+static char *words_of(const struct http_answer *answer)
 {
-    const char *message = json_string_value(json_object_get(answer->json, "message"));
+    const json_t *error = json_object_get(answer->json, "error");
+    const char *message = text_field(error, "message"), *field = text_field(error, "field");
     if (!message)
-        message = json_string_value(json_object_get(answer->json, "reason"));
-    if (!message)
-        message = answer->text;
-    return message && *message ? message : "refused without a word";
+        message = text_field(answer->json, "reason");
+    if (message && field && *field)
+        return xformat("%s: %s", field, message);
+    if (message)
+        return xstrdup(message);
+    return xformat("HTTP %ld%s%s", answer->status, answer->text && *answer->text ? ": " : "",
+                   answer->text ? answer->text : "");
+}
+
+/* Nothing of this key: said with the key, which the answer does not repeat. */
+static bool is_unknown_key(const struct http_answer *answer)
+{
+    const char *code = text_field(json_object_get(answer->json, "error"), "code");
+    return code && (strcmp(code, "unknown-key") == 0 || strcmp(code, "unknown-task") == 0);
 }
 
 enum ctl_exit http_judge(const struct ctl *ctl, const struct http_answer *answer)
@@ -96,13 +110,18 @@ enum ctl_exit http_judge(const struct ctl *ctl, const struct http_answer *answer
     enum ctl_exit result = request_exit(answer->status);
     if (result == CTL_DONE)
         return result;
-    if (answer->status == 0)
+    if (answer->status == 0) {
         complain("nobody answers at %s; is it running? (orchestrator run)", ctl->url);
-    else if (answer->status == 401)
-        complain("refused: the operator token is missing or wrong (ORCH_OPERATOR_TOKEN, or "
-                 "http.operator_token)");
-    else
-        complain("%s", words_of(answer));
+    } else if (answer->status == 401) {
+        complain("the operator token is missing or wrong (ORCH_OPERATOR_TOKEN, http.operator_token "
+                 "or home/operator_token)");
+    } else if (is_unknown_key(answer) && ctl->request.argument) {
+        complain("there is no task %s", ctl->request.argument);
+    } else {
+        char *words = words_of(answer);
+        complain("%s", words);
+        free(words);
+    }
     return result;
 }
 
@@ -143,25 +162,30 @@ static size_t take_stream(char *data, size_t size, size_t count, void *context)
     return stream->ended ? 0 : size * count;
 }
 
-enum ctl_exit http_stream(const struct ctl *ctl, const char *path,
-                          bool (*take)(const char *line, void *context), void *context)
+enum stream_end http_stream(const struct ctl *ctl, const char *path,
+                            bool (*take)(const char *line, void *context), void *context,
+                            enum ctl_exit *result)
 {
     struct curl_slist *headers;
     struct stream stream = {.take = take, .context = context};
-    long status = 0;
+    struct http_answer answer = {0};
     CURL *curl = begin(ctl, path, &headers);
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_stream);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &stream);
     curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)SILENT_S);
     CURLcode code = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
     end(curl, headers);
     buffer_free(&stream.rest);
-    if (stream.ended || (status == 200 && code != CURLE_HTTP_RETURNED_ERROR))
-        return CTL_DONE;
-    struct http_answer answer = {.status = code == CURLE_HTTP_RETURNED_ERROR ? status : 0};
-    return http_judge(ctl, &answer);
+    if (stream.ended)
+        return STREAM_TAKEN;
+    if (code != CURLE_HTTP_RETURNED_ERROR)
+        return answer.status == 200 ? STREAM_BROKEN : STREAM_ABSENT;
+    *result = http_judge(ctl, &answer);
+    return STREAM_REFUSED;
 }
 
 char *http_escape(const char *text)

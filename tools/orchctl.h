@@ -6,6 +6,7 @@
 #include "lib/buffer.h"
 #include "lib/config.h"
 #include "tools/request.h"
+#include "tools/text.h"
 
 struct ctl {
     struct ctl_request request;
@@ -46,19 +47,35 @@ enum ctl_exit http_judge(const struct ctl *ctl, const struct http_answer *answer
 /* GET and judge: the page, or NULL and *result. Caller decrefs. */
 json_t *http_page(const struct ctl *ctl, const char *path, enum ctl_exit *result);
 
-/* Reads a stream line by line until the server ends it or take returns false. */
-enum ctl_exit http_stream(const struct ctl *ctl, const char *path,
-                          bool (*take)(const char *line, void *context), void *context);
+enum stream_end {
+    STREAM_TAKEN,  /* take returned false */
+    STREAM_BROKEN, /* the server ended it or went away */
+    STREAM_ABSENT, /* nobody answered */
+    STREAM_REFUSED /* *result and a complaint */
+};
+
+/* Reads a stream line by line. */
+enum stream_end http_stream(const struct ctl *ctl, const char *path,
+                            bool (*take)(const char *line, void *context), void *context,
+                            enum ctl_exit *result);
 
 /* text as part of a path. Caller frees. */
 char *http_escape(const char *text);
 
 /* ---- output.c ---- */
 
+void output_begin(bool json);
+/* What was complained of belongs to the answer where that is JSON: said now. */
+void output_end(enum ctl_exit code);
+/* Who looks at standard output. */
+struct view output_view(void);
 /* The JSON and a newline. Decrefs. */
 void print_json(json_t *json);
+/* A line that should be JSON, on one line; as {"line": ...} where it is none. */
+void print_json_line(const char *line);
 /* The text; empties the buffer. */
 void print_text(struct buffer *text);
+/* Cleaned of what a terminal would obey. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- the commands, by group ---- */
@@ -70,7 +87,10 @@ enum ctl_exit ctl_task_show(struct ctl *ctl);
 enum ctl_exit ctl_why(struct ctl *ctl);
 enum ctl_exit ctl_events(struct ctl *ctl);
 enum ctl_exit ctl_task_new(struct ctl *ctl); /* tasks.c */
-enum ctl_exit ctl_act(struct ctl *ctl, const char *command);
+enum ctl_exit ctl_task_start(struct ctl *ctl);
+enum ctl_exit ctl_act(struct ctl *ctl); /* act.c */
+/* The person at the keyboard; NULL where only a name is known that is a role's. Borrowed. */
+const char *ctl_actor(const struct ctl *ctl);
 enum ctl_exit ctl_tail(struct ctl *ctl);    /* tail.c */
 enum ctl_exit ctl_restart(struct ctl *ctl); /* services.c */
 enum ctl_exit ctl_upgrade(struct ctl *ctl);

@@ -2,6 +2,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include "lib/buffer.h"
 #include "lib/log.h"
 #include "tools/orchctl.h"
 
@@ -14,9 +16,26 @@ static enum ctl_exit show_version(const struct ctl *ctl)
     return CTL_DONE;
 }
 
-static enum ctl_exit show_help(void)
+static json_t *describe(enum ctl_command command)
 {
-    char *text = request_help();
+    const struct ctl_command_info *info = &ctl_commands[command];
+    return json_pack("{s:s,s:s,s:s}", "command", info->words, "arguments", info->arguments, "help",
+                     info->help);
+}
+
+static enum ctl_exit show_help(const struct ctl *ctl)
+{
+    enum ctl_command topic = ctl->request.topic;
+    if (ctl->request.json) {
+        json_t *all = json_array();
+        for (int i = 0; i < CTL_COMMAND_COUNT; i++) {
+            if (topic == CTL_COMMAND_COUNT || topic == (enum ctl_command)i)
+                json_array_append_new(all, describe((enum ctl_command)i));
+        }
+        print_json(all);
+        return CTL_DONE;
+    }
+    char *text = request_help(topic);
     fputs(text, stdout);
     free(text);
     return CTL_DONE;
@@ -50,11 +69,19 @@ static enum ctl_exit perform(struct ctl *ctl)
         return ctl_task_show(ctl);
     case CTL_TASK_NEW:
         return ctl_task_new(ctl);
+    case CTL_TASK_START:
+        return ctl_task_start(ctl);
     case CTL_APPROVE:
     case CTL_CONFIRM_DEPLOY:
     case CTL_STOP:
     case CTL_RETRY:
-        return ctl_act(ctl, ctl_commands[ctl->request.command].words);
+    case CTL_COMMENT:
+    case CTL_PAUSE:
+    case CTL_DRAIN:
+    case CTL_RESUME:
+    case CTL_FREEZE:
+    case CTL_UNFREEZE:
+        return ctl_act(ctl);
     case CTL_WHY:
         return ctl_why(ctl);
     case CTL_TAIL:
@@ -77,23 +104,46 @@ static enum ctl_exit perform(struct ctl *ctl)
     case CTL_COMMAND_COUNT:
         break;
     }
-    return show_help();
+    return show_help(ctl);
+}
+
+/* Lines that the libraries log are for the person here, whatever the services are told. */
+static void begin_log(void)
+{
+    const char *given = getenv("ORCH_LOG_FORMAT");
+    char *before = given ? xstrdup(given) : NULL;
+    setenv("ORCH_LOG_FORMAT", "text", 1);
+    log_init("orchctl", LOG_LEVEL_ERROR);
+    if (before)
+        setenv("ORCH_LOG_FORMAT", before, 1);
+    else
+        unsetenv("ORCH_LOG_FORMAT"); /* a key of the configuration: check-config would show it */
+    free(before);
+}
+
+static bool wants_json(int argc, char *const *argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
 }
 
 int main(int argc, char **argv)
 {
     struct ctl ctl = {0};
-    char fault[160];
-    log_init("orchctl", LOG_LEVEL_ERROR);
-    setenv("ORCH_LOG_FORMAT", "text", 0);
+    char fault[200];
+    enum ctl_exit code = CTL_USAGE;
+    begin_log();
+    output_begin(wants_json(argc, argv));
     if (!request_parse(&ctl.request, argc, argv, fault, sizeof fault)) {
         complain("%s (orchctl help shows what there is)", fault);
-        return CTL_USAGE;
+    } else {
+        code = is_local(ctl.request.command) ? CTL_DONE : instance_find(&ctl);
+        if (code == CTL_DONE)
+            code = perform(&ctl);
     }
-    if (!is_local(ctl.request.command)) {
-        enum ctl_exit found = instance_find(&ctl);
-        if (found != CTL_DONE)
-            return found;
-    }
-    return perform(&ctl);
+    output_end(code);
+    return code;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "lib/file.h"
 #include "lib/process.h"
@@ -86,6 +87,15 @@ static bool clone(const struct making *making, const char *from)
     return good;
 }
 
+/* git looks for the folder's files from where it stands. */
+static bool enter(const char *folder)
+{
+    if (chdir(folder) == 0)
+        return true;
+    complain("%s: %s", folder, strerror(errno));
+    return false;
+}
+
 /* The first commit: what is in the folder (never written to), or nothing. */
 static bool commit(const struct making *making, const char *from)
 {
@@ -102,8 +112,7 @@ static bool commit(const struct making *making, const char *from)
     const char *const add[] = {"git", "--git-dir", making->made, "--work-tree", from ? from : "/",
                                "add", "--all",     ".",          NULL};
     const char *const write[] = {"git", "--git-dir", making->made, "write-tree", NULL};
-    bool good =
-        (!from || chdir(from) == 0) && (!from || git(add, env, NULL)) && git(write, env, &tree);
+    bool good = (!from || (enter(from) && git(add, env, NULL))) && git(write, env, &tree);
     if (good) {
         const char *const store[] = {"git", "--git-dir", making->made,      "commit-tree",
                                      tree,  "-m",        "Initial content", NULL};
@@ -146,38 +155,69 @@ static char *parent_of(const char *path)
     return slash && slash != path ? xstrndup(path, (size_t)(slash - path)) : xstrdup("/");
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* A repository that no project names is made all the same; the project may come later. */
+static void hint(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->project_count; i++) {
+        if (strcmp(config->projects[i].repo, name) == 0)
+            return;
+    }
+    complain("note: no project in %s has repo: %s", config->file, name);
+}
+
+static enum ctl_exit create(const struct config *config, const char *name, const char *from,
+                            struct making *making)
+{
+    enum ctl_exit result = CTL_REFUSED;
+    char *parent = parent_of(making->target);
+    making->made = xformat("%s.new.%d", making->target, (int)getpid());
+    making->index = xformat("%s/index.new", making->made);
+    if (file_exists(making->target))
+        complain("%s is there already", making->target);
+    else if (file_make_dirs(parent, 0700) < 0)
+        complain("%s: %s", parent, strerror(errno));
+    else if (make(making, from))
+        result = CTL_DONE;
+    file_remove_tree(making->made);
+    if (result == CTL_DONE)
+        hint(config, name);
+    free(parent);
+    free(making->index);
+    free(making->made);
+    return result;
+}
+
 enum ctl_exit ctl_repo_create(struct ctl *ctl)
 {
     const char *name = ctl->request.argument;
+    if (!request_repo_name(name)) {
+        complain("NAME: letters, digits and ._- (or a path, which begins with /), not \"%s\"",
+                 name);
+        return CTL_USAGE;
+    }
     struct config *config = instance_config(ctl);
     if (!config)
         return CTL_NOT_REACHABLE;
     char *from = ctl->request.from ? realpath(ctl->request.from, NULL) : NULL;
-    if (ctl->request.from && !from) {
-        complain("%s: %s", ctl->request.from, strerror(errno));
+    if (ctl->request.from && (!from || !is_folder(from))) {
+        complain("--from: %s: %s", ctl->request.from, strerror(from ? ENOTDIR : errno));
+        free(from);
         return CTL_NOT_FOUND;
     }
-    enum ctl_exit result = CTL_REFUSED;
     struct making making = {.branch = find_branch(config, name),
                             .target = find_target(config, name)};
-    making.made = xformat("%s.new.%d", making.target, (int)getpid());
-    making.index = xformat("%s/index.new", making.made);
-    char *parent = parent_of(making.target);
-    if (file_exists(making.target))
-        complain("%s is there already", making.target);
-    else if (file_make_dirs(parent, 0700) < 0)
-        complain("%s: %s", parent, strerror(errno));
-    else if (make(&making, from))
-        result = CTL_DONE;
-    file_remove_tree(making.made);
+    enum ctl_exit result = create(config, name, from, &making);
     if (result == CTL_DONE && ctl->request.json)
         print_json(json_pack("{s:s,s:s,s:s}", "name", name, "path", making.target, "branch",
                              making.branch));
     else if (result == CTL_DONE)
         printf("%s (branch %s)\n", making.target, making.branch);
-    free(parent);
-    free(making.index);
-    free(making.made);
     free(making.target);
     free(from);
     return result;

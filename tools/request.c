@@ -29,15 +29,21 @@ static const struct option options[] = {
     {'F', "--from", "DIR", "what the repository begins with"},
     {'f', "-f", NULL, "go on as the log grows"},
     {'n', "-n", "LINES", "how many of its last lines (40)"},
-    {'a', "--after", "SEQ", "events after this number; else from now on"},
+    {'a', "--after", "SEQ", "events after this number (0: from the first); else from now on"},
+    {'A', "--all", NULL, "also what seldom matters: progress, deliveries, leases"},
     {'m', "--text", "TEXT", "a word with the command"},
-    {'p', "--actor", "NAME", "who acts (else USER)"},
+    {'p', "--actor", "NAME", "who acts (else who you are on this machine)"},
 };
 
-static const struct option *option_by_name(const char *name)
+/* "--name", or "--name=value": then *value begins behind the sign. */
+static const struct option *option_by_name(const char *word, const char **value)
 {
+    size_t length = strncmp(word, "--", 2) == 0 ? strcspn(word, "=") : strlen(word);
+    *value = word[length] ? word + length + 1 : NULL;
+    if (strcmp(word, "-h") == 0)
+        word = "--help", length = strlen(word);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        if (strcmp(options[i].name, name) == 0)
+        if (strlen(options[i].name) == length && strncmp(options[i].name, word, length) == 0)
             return &options[i];
     }
     return NULL;
@@ -65,6 +71,8 @@ static bool take_option(struct ctl_request *request, char letter, const char *va
         return request->no_start = true;
     case 'f':
         return request->follow = true;
+    case 'A':
+        return request->all = true;
     case 't':
         request->title = value;
         return true;
@@ -116,8 +124,9 @@ static bool split(struct ctl_request *request, int argc, char *const *argv, stru
             words->at[words->count++] = word;
             continue;
         }
-        const struct option *option = option_by_name(strcmp(word, "-h") == 0 ? "--help" : word);
-        if (!option) {
+        const char *value;
+        const struct option *option = option_by_name(word, &value);
+        if (!option || (value && !option->value)) {
             snprintf(fault, size, "unknown option %.80s", word);
             return false;
         }
@@ -125,8 +134,7 @@ static bool split(struct ctl_request *request, int argc, char *const *argv, stru
             *help = true;
             continue;
         }
-        const char *value = NULL;
-        if (option->value && !(value = argv[i + 1 < argc ? ++i : argc])) {
+        if (option->value && !value && !(value = argv[i + 1 < argc ? ++i : argc])) {
             snprintf(fault, size, "%s needs %s", option->name, option->value);
             return false;
         }
@@ -170,99 +178,143 @@ static bool check_options(const struct ctl_command_info *info, const char *given
     return true;
 }
 
+/* The command that the words begin with, and how many of them are its own. */
+static enum ctl_command find_command(const struct words *words, int *own)
+{
+    int found = 0;
+    while (found < CTL_COMMAND_COUNT && !(*own = match(&ctl_commands[found], words)))
+        found++;
+    return (enum ctl_command)found;
+}
+
+/* "unknown command x", with what there is where x is the first of two words. */
+static void say_unknown(const struct words *words, char *fault, size_t size)
+{
+    size_t used = 0, length = strlen(words->at[0]);
+    for (int i = 0; i < CTL_COMMAND_COUNT; i++) {
+        const char *name = ctl_commands[i].words;
+        if (strncmp(name, words->at[0], length) != 0 || name[length] != ' ' || used + 1 >= size)
+            continue;
+        int added = snprintf(fault + used, size - used, "%s%s", used ? " | " : "one of: ", name);
+        used += added > 0 ? (size_t)added : 0;
+    }
+    if (!used)
+        snprintf(fault, size, "unknown command %.60s", words->at[0]);
+}
+
+static bool check_arguments(const struct ctl_command_info *info, const struct words *words, int own,
+                            char *fault, size_t size)
+{
+    int count = words->count - own;
+    if (count > info->most)
+        snprintf(fault, size, "\"%s\" does not take \"%.60s\"; usage: orchctl %s%s%s", info->words,
+                 words->at[own + info->most], info->words, *info->arguments ? " " : "",
+                 info->arguments);
+    else if (count < info->least)
+        snprintf(fault, size, "usage: orchctl %s %s", info->words, info->arguments);
+    for (int i = own; i < words->count && !*fault; i++) {
+        if (!*words->at[i])
+            snprintf(fault, size, "an empty argument; usage: orchctl %s %s", info->words,
+                     info->arguments);
+    }
+    return !*fault;
+}
+
+/* help, and --help with a command. */
+static bool parse_help(struct ctl_request *request, const struct words *words, int skip,
+                       char *fault, size_t size)
+{
+    struct words topic = {.count = words->count - skip};
+    int own;
+    memcpy(topic.at, words->at + skip, sizeof *topic.at * (size_t)topic.count);
+    request->topic = topic.count ? find_command(&topic, &own) : CTL_COMMAND_COUNT;
+    if (topic.count && request->topic == CTL_COMMAND_COUNT)
+        say_unknown(&topic, fault, size);
+    return !*fault;
+}
+
 bool request_parse(struct ctl_request *request, int argc, char *const *argv, char *fault,
                    size_t size)
 {
     struct words words = {.count = 0};
     char given[sizeof options / sizeof *options + 1] = "";
     bool help = argc < 2;
-    *request = (struct ctl_request){.command = CTL_HELP, .lines = CTL_LINES, .after = -1};
+    int own = 0;
+    *request = (struct ctl_request){
+        .command = CTL_HELP, .topic = CTL_COMMAND_COUNT, .lines = CTL_LINES, .after = -1};
     fault[0] = '\0';
     if (!split(request, argc, argv, &words, given, &help, fault, size))
         return false;
     if (help)
-        return true;
-    int own = 0, found = 0;
-    while (found < CTL_COMMAND_COUNT && !(own = match(&ctl_commands[found], &words)))
-        found++;
-    if (found == CTL_COMMAND_COUNT) {
-        snprintf(fault, size, "unknown command %.60s", words.count ? words.at[0] : "");
+        return parse_help(request, &words, 0, fault, size);
+    if (!words.count) {
+        snprintf(fault, size, "no command");
         return false;
     }
-    const struct ctl_command_info *info = &ctl_commands[found];
-    int arguments = words.count - own;
-    if (arguments < info->least || arguments > info->most) {
-        snprintf(fault, size, "usage: orchctl %s %s", info->words, info->arguments);
+    request->command = find_command(&words, &own);
+    if (request->command == CTL_COMMAND_COUNT) {
+        say_unknown(&words, fault, size);
         return false;
     }
-    request->command = (enum ctl_command)found;
-    request->argument = arguments ? words.at[own] : NULL;
-    if (!check_options(info, given, fault, size))
+    const struct ctl_command_info *info = &ctl_commands[request->command];
+    if (!check_arguments(info, &words, own, fault, size) ||
+        !check_options(info, given, fault, size))
         return false;
-    if (request->command == CTL_TASK_NEW && !(request->title && *request->title)) {
+    if (request->command == CTL_HELP)
+        return parse_help(request, &words, own, fault, size);
+    request->argument = words.count > own ? words.at[own] : NULL;
+    request->second = words.count > own + 1 ? words.at[own + 1] : NULL;
+    if (request->command == CTL_TASK_NEW && !(request->title && *request->title))
         snprintf(fault, size, "task new needs --title TEXT");
-        return false;
-    }
-    return true;
+    return !*fault;
 }
 
+static void add_command(struct buffer *text, const struct ctl_command_info *info)
+{
+    struct buffer left = {0};
+    buffer_format(&left, "%s%s%s", info->words, *info->arguments ? " " : "", info->arguments);
+    buffer_format(text, "  %-20s  %s\n", left.data, info->help);
+    buffer_free(&left);
+}
+
+/* Those that a command takes, "" meaning all. */
 static void add_options(struct buffer *text, const char *letters)
 {
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        if (!strchr(letters, options[i].letter))
+        if (*letters && !strchr(letters, options[i].letter))
             continue;
-        buffer_format(text, " [%s%s%s]", options[i].name, options[i].value ? " " : "",
-                      options[i].value ? options[i].value : "");
+        char left[40];
+        snprintf(left, sizeof left, "%s%s%s", options[i].name, options[i].value ? " " : "",
+                 options[i].value ? options[i].value : "");
+        buffer_format(text, "  %-20s  %s\n", left, options[i].help);
     }
 }
 
-char *request_help(void)
+static char *help_of(const struct ctl_command_info *info)
 {
     struct buffer text = {0};
-    buffer_text(&text, "usage: orchctl [-c FILE] [--json] COMMAND ...\n\n");
-    for (int i = 0; i < CTL_COMMAND_COUNT; i++) {
-        struct buffer left = {0};
-        buffer_format(&left, "%s%s%s", ctl_commands[i].words, *ctl_commands[i].arguments ? " " : "",
-                      ctl_commands[i].arguments);
-        buffer_format(&text, "  %-22s %s\n", left.data, ctl_commands[i].help);
-        buffer_free(&left);
-        if (*ctl_commands[i].options) {
-            buffer_format(&text, "  %-22s", "");
-            add_options(&text, ctl_commands[i].options);
-            buffer_text(&text, "\n");
-        }
-    }
+    char letters[24];
+    buffer_format(&text, "usage: orchctl %s%s%s\n\n", info->words, *info->arguments ? " " : "",
+                  info->arguments);
+    add_command(&text, info);
     buffer_text(&text, "\noptions\n");
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        buffer_format(&text, "  %-11s %-8s  %s\n", options[i].name,
-                      options[i].value ? options[i].value : "", options[i].help);
-    }
-    buffer_text(&text,
-                "\nThe instance is found by -c, ORCH_CONFIG or the installed configuration, or by\n"
-                "ORCH_URL with ORCH_OPERATOR_TOKEN.\n"
-                "Exit code: 0 done, 1 refused, 2 usage, 3 not reachable, 4 not found.\n");
+    snprintf(letters, sizeof letters, "%scjh", info->options);
+    add_options(&text, letters);
     return buffer_take(&text);
 }
 
-enum ctl_exit request_exit(long http_status)
+char *request_help(enum ctl_command topic)
 {
-    if (http_status >= 200 && http_status < 300)
-        return CTL_DONE;
-    if (http_status == 404)
-        return CTL_NOT_FOUND;
-    if (http_status == 0 || http_status >= 500)
-        return CTL_NOT_REACHABLE;
-    return CTL_REFUSED;
-}
-
-int64_t request_next_number(const char *project, const char *const *keys, size_t count)
-{
-    size_t length = strlen(project);
-    int64_t greatest = 0, number;
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(keys[i], project, length) == 0 && keys[i][length] == '-' &&
-            parse_number(keys[i] + length + 1, &number) && number > greatest)
-            greatest = number;
-    }
-    return greatest + 1;
+    struct buffer text = {0};
+    if (topic != CTL_COMMAND_COUNT)
+        return help_of(&ctl_commands[topic]);
+    buffer_text(&text, "usage: orchctl [-c FILE] [--json] COMMAND [OPTION]...\n\n");
+    for (int i = 0; i < CTL_COMMAND_COUNT; i++)
+        add_command(&text, &ctl_commands[i]);
+    buffer_text(&text, "\noptions (orchctl help COMMAND shows which it takes)\n");
+    add_options(&text, "");
+    buffer_text(&text, "\nThe instance is found by -c, ORCH_CONFIG or the installed configuration, "
+                       "or by\nORCH_URL with ORCH_OPERATOR_TOKEN.\n"
+                       "Exit code: 0 done, 1 refused, 2 usage, 3 not reachable, 4 not found.\n");
+    return buffer_take(&text);
 }

@@ -35,8 +35,9 @@ enum { CTL_LABELS_MAX = 32, CTL_ARGUMENTS_MAX = 2, CTL_LINES = 40 };
 
 struct ctl_request {
     enum ctl_command command;
-    const char *argument; /* the first one; NULL where none */
-    bool json, follow, no_start;
+    const char *argument, *second; /* NULL where none */
+    enum ctl_command topic;        /* of help; CTL_COMMAND_COUNT: all of it */
+    bool json, follow, no_start, all;
     const char *config; /* -c */
     const char *title, *body_file, *from, *text, *actor;
     const char *labels[CTL_LABELS_MAX];
@@ -50,8 +51,22 @@ struct ctl_request {
 bool request_parse(struct ctl_request *request, int argc, char *const *argv, char *fault,
                    size_t size);
 
-/* The help text. Caller frees. */
-char *request_help(void);
+/* The help text, of one command or (CTL_COMMAND_COUNT) of all. Caller frees. */
+char *request_help(enum ctl_command topic);
+
+enum text_kind {
+    TEXT_LINE,  /* no control characters */
+    TEXT_LINES, /* newlines and tabs, no others */
+    TEXT_BODY,  /* any character but NUL */
+};
+
+/* What may go into an issue or a command. most: characters. False, and in fault a text that names
+ * the field and the place. */
+bool request_check_text(const char *field, const char *text, size_t size, size_t most,
+                        enum text_kind kind, char *fault, size_t fault_size);
+
+/* A name of a repository in the built-in forge: a path, or a name that stays in its folder. */
+bool request_repo_name(const char *name);
 
 /* Exit code for the status of an HTTP answer (0: nobody answered). */
 enum ctl_exit request_exit(long http_status);

@@ -84,13 +84,25 @@ static bool needs_files(struct ctl *ctl)
     return false;
 }
 
+static void say_no_service(const char *name)
+{
+    struct buffer names = {0};
+    for (int i = 0; i < SERVICE_COUNT; i++)
+        buffer_format(&names, " %s", service_names[i]);
+    if (strcmp(name, "supervisor") == 0)
+        complain("the supervisor is not restarted but upgraded in place: orchctl upgrade");
+    else
+        complain("there is no service %s; there are:%s", name, names.data);
+    buffer_free(&names);
+}
+
 enum ctl_exit ctl_restart(struct ctl *ctl)
 {
     const char *service = ctl->request.argument;
     if (!needs_files(ctl))
         return CTL_NOT_REACHABLE;
     if (service_by_name(service) == SERVICE_COUNT) {
-        complain("no service %s", service);
+        say_no_service(service);
         return CTL_NOT_FOUND;
     }
     json_t *done = json_array();

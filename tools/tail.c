@@ -1,4 +1,4 @@
-/* The log of a run or of a service, its last lines and what comes after them. */
+/* What an agent says, or the log of a service: its last lines and what comes after them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -9,13 +9,14 @@
 #include <unistd.h>
 #include "protocol/address.h"
 #include "tools/orchctl.h"
-#include "tools/text.h"
 
-enum { LOOK_MS = 200, BLOCK = 65536 };
+enum { LOOK_MS = 200, LOOKS_PER_ASK = 10, BLOCK = 65536 };
 
 struct tail {
-    const struct ctl *ctl;
-    bool raw; /* an agent's own words, or JSON wanted */
+    struct ctl *ctl;
+    void (*show)(const char *line, const struct view *view, struct buffer *out);
+    char *run;  /* whose output is shown; NULL: of a service */
+    bool ended; /* its task is done or cancelled: nothing comes after it */
     struct buffer rest;
 };
 
@@ -25,36 +26,51 @@ static bool is_service(const char *name)
     return service_by_name(name) != SERVICE_COUNT || strcmp(name, "supervisor") == 0;
 }
 
-/* Path of the log of the task's latest run. Caller frees; NULL and *result. */
-static char *find_run_log(struct ctl *ctl, enum ctl_exit *result)
+/* The task's latest run of an agent (a reserved job says nothing there). Caller frees; NULL. */
+static char *latest_run(const json_t *task)
+{
+    const char *found = NULL;
+    const json_t *run;
+    size_t index;
+    json_array_foreach(json_object_get(task, "runs"), index, run)
+    {
+        if (text_field(run, "role") && text_field(run, "id"))
+            found = text_field(run, "id");
+    }
+    return found ? xstrdup(found) : NULL;
+}
+
+static char *page_of(const struct ctl *ctl)
 {
     char *key = http_escape(ctl->request.argument);
-    char *page = xformat("/tasks/%s", key), *path = NULL;
+    char *page = xformat("/tasks/%s", key);
+    free(key);
+    return page;
+}
+
+static char *find_run(struct ctl *ctl, enum ctl_exit *result)
+{
+    char *page = page_of(ctl);
     json_t *task = http_page(ctl, page, result);
-    json_t *runs = json_object_get(task, "runs");
-    const char *id = NULL;
-    if (json_array_size(runs))
-        id = json_string_value(
-            json_object_get(json_array_get(runs, json_array_size(runs) - 1), "id"));
-    if (id) {
-        path = config_home_path(ctl->config, "runs/%s/log", id);
-    } else if (task) {
-        complain("%s has no run yet", ctl->request.argument);
+    char *run = latest_run(task);
+    if (task && !run) {
+        complain("%s: no agent has worked on it yet", ctl->request.argument);
         *result = CTL_NOT_FOUND;
     }
     json_decref(task);
     free(page);
-    free(key);
-    return path;
+    return run;
 }
 
 static void print_line(struct tail *tail, const char *line)
 {
+    if (tail->ctl->request.json) {
+        print_json_line(line);
+        return;
+    }
+    const struct view view = output_view();
     struct buffer out = {0};
-    if (tail->raw)
-        buffer_format(&out, "%s\n", line);
-    else
-        text_log_line(line, &out);
+    tail->show(line, &view, &out);
     print_text(&out);
 }
 
@@ -102,6 +118,14 @@ static void copy_rest(struct tail *tail, int fd)
         take(tail, block, (size_t)n);
 }
 
+/* A last line that nobody ended. */
+static void end_line(struct tail *tail)
+{
+    if (tail->rest.size)
+        print_line(tail, tail->rest.data);
+    buffer_free(&tail->rest);
+}
+
 /* True where path is another file by now (rotated) or was cut. */
 static bool has_moved(const char *path, int fd)
 {
@@ -111,46 +135,135 @@ static bool has_moved(const char *path, int fd)
     return now.st_ino != open_one.st_ino || now.st_size < lseek(fd, 0, SEEK_CUR);
 }
 
-static enum ctl_exit show(struct tail *tail, const char *path)
+/* True where the next agent of the task has begun, or there will be none. Who asks in vain asks
+ * again: the services may be restarting. */
+static bool is_over(struct tail *tail, int looks)
+{
+    struct http_answer answer;
+    if (!tail->run || looks % LOOKS_PER_ASK != 0)
+        return false;
+    char *page = page_of(tail->ctl);
+    http_call(tail->ctl, "GET", page, NULL, &answer);
+    free(page);
+    char *latest = answer.status == 200 ? latest_run(answer.json) : NULL;
+    tail->ended = json_is_true(json_object_get(answer.json, "terminal"));
+    http_answer_free(&answer);
+    bool other = latest && strcmp(latest, tail->run) != 0;
+    if (other) {
+        free(tail->run);
+        tail->run = latest;
+        tail->ended = false; /* its output is still to be shown */
+    } else {
+        free(latest);
+    }
+    return other || tail->ended;
+}
+
+/* As the file grows, is rotated, or gives way to the next run's. */
+static void follow(struct tail *tail, const char *path, int fd)
+{
+    for (int looks = 1; !ferror(stdout); looks++) {
+        poll(NULL, 0, LOOK_MS);
+        copy_rest(tail, fd);
+        if (is_over(tail, looks)) {
+            copy_rest(tail, fd);
+            break;
+        }
+        if (!has_moved(path, fd))
+            continue;
+        int next = open(path, O_RDONLY | O_CLOEXEC);
+        if (next < 0)
+            continue;
+        dup3(next, fd, O_CLOEXEC);
+        close(next);
+        copy_rest(tail, fd);
+    }
+}
+
+static enum ctl_exit show(struct tail *tail, const char *path, int lines)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (int i = 0; fd < 0 && tail->run && i < LOOKS_PER_ASK; i++) { /* the keeper just starts */
+        poll(NULL, 0, LOOK_MS);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
     if (fd < 0) {
         complain("%s: %s", path, strerror(errno));
         return CTL_NOT_FOUND;
     }
-    lseek(fd, tail->ctl->request.lines ? last_lines(fd, tail->ctl->request.lines) : 0,
-          tail->ctl->request.lines ? SEEK_SET : SEEK_END);
+    lseek(fd, lines ? last_lines(fd, lines) : 0, lines ? SEEK_SET : SEEK_END);
     copy_rest(tail, fd);
-    while (tail->ctl->request.follow && !ferror(stdout)) {
-        poll(NULL, 0, LOOK_MS);
-        copy_rest(tail, fd);
-        if (!has_moved(path, fd))
-            continue;
-        close(fd);
-        while ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-            poll(NULL, 0, LOOK_MS);
-        copy_rest(tail, fd);
-    }
-    if (tail->rest.size)
-        print_line(tail, tail->rest.data);
-    buffer_free(&tail->rest);
+    if (tail->ctl->request.follow)
+        follow(tail, path, fd);
+    end_line(tail);
     close(fd);
     return CTL_DONE;
 }
 
+static void say_plainly(const char *line, const struct view *view, struct buffer *out)
+{
+    text_paint(out, view, STYLE_WARNING, line);
+    buffer_text(out, "\n");
+}
+
+static void head(const struct tail *tail, const char *what)
+{
+    if (!tail->ctl->request.json) {
+        const struct view view = output_view();
+        struct buffer out = {0};
+        char *words = xformat("== %s%s", tail->run, what);
+        text_paint(&out, &view, STYLE_STRONG, words);
+        buffer_text(&out, "\n");
+        print_text(&out);
+        free(words);
+    }
+}
+
+/* What the agent complained of, where it did. */
+static void show_errors(struct tail *tail)
+{
+    struct stat status;
+    char *path = config_home_path(tail->ctl->config, "runs/%s/err", tail->run);
+    if (stat(path, &status) == 0 && status.st_size > 0) {
+        head(tail, ", standard error");
+        tail->show = say_plainly;
+        show(tail, path, tail->ctl->request.lines);
+    }
+    free(path);
+}
+
+static enum ctl_exit tail_task(struct tail *tail)
+{
+    enum ctl_exit result;
+    int lines = tail->ctl->request.lines;
+    tail->run = find_run(tail->ctl, &result);
+    while (tail->run && result == CTL_DONE && !ferror(stdout)) {
+        char *path = config_home_path(tail->ctl->config, "runs/%s/log", tail->run);
+        head(tail, "");
+        tail->show = text_agent_line;
+        result = show(tail, path, lines);
+        free(path);
+        if (!tail->ctl->request.follow)
+            show_errors(tail);
+        if (!tail->ctl->request.follow || tail->ended)
+            break;
+        lines = INT32_MAX; /* of the next run all */
+    }
+    free(tail->run);
+    return result;
+}
+
 enum ctl_exit ctl_tail(struct ctl *ctl)
 {
-    enum ctl_exit result = CTL_DONE;
-    bool service = is_service(ctl->request.argument);
-    struct tail tail = {.ctl = ctl, .raw = ctl->request.json || !service};
+    struct tail tail = {.ctl = ctl, .show = text_log_line};
     if (!instance_config(ctl)) {
         complain("logs are files of the instance: name its configuration with -c");
         return CTL_NOT_REACHABLE;
     }
-    char *path = service ? config_home_path(ctl->config, "log/%s/current", ctl->request.argument)
-                         : find_run_log(ctl, &result);
-    if (path)
-        result = show(&tail, path);
+    if (!is_service(ctl->request.argument))
+        return tail_task(&tail);
+    char *path = config_home_path(ctl->config, "log/%s/current", ctl->request.argument);
+    enum ctl_exit result = show(&tail, path, ctl->request.lines);
     free(path);
     return result;
 }

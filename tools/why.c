@@ -8,13 +8,8 @@
 
 struct answer {
     const char *waits_for, *reason, *since, *who;
-    char next[160];
+    char next[160], run[120];
 };
-
-static const char *text_of(const json_t *object, const char *field)
-{
-    return json_string_value(json_object_get(object, field));
-}
 
 static const json_t *row_in_state(const json_t *task, const char *state)
 {
@@ -22,7 +17,7 @@ static const json_t *row_in_state(const json_t *task, const char *state)
     size_t index;
     json_array_foreach(json_object_get(task, "jobs"), index, job)
     {
-        const char *found = text_of(job, "state");
+        const char *found = text_field(job, "state");
         if (found && strcmp(found, state) == 0)
             return job;
     }
@@ -37,15 +32,15 @@ static const char *queue_reason(const json_t *queue, const json_t *job)
     json_int_t id = json_integer_value(json_object_get(job, "id"));
     json_array_foreach(json_object_get(queue, "queued"), index, row)
     {
-        if (json_integer_value(json_object_get(row, "job")) == id && text_of(row, "reason"))
-            return text_of(row, "reason");
+        if (json_integer_value(json_object_get(row, "job")) == id && text_field(row, "reason"))
+            return text_field(row, "reason");
     }
-    return text_of(job, "reason");
+    return text_field(job, "reason");
 }
 
 static void set_next_stage(struct answer *answer, const json_t *task)
 {
-    const char *name = text_of(task, "stage");
+    const char *name = text_field(task, "stage");
     enum stage stage = name ? stage_by_name(name) : STAGE_COUNT;
     if (stage == STAGE_COUNT || stage_is_terminal(stage))
         return;
@@ -56,8 +51,8 @@ static void set_next_stage(struct answer *answer, const json_t *task)
 
 static void say_parked(struct answer *answer, const json_t *task, const char *parked)
 {
-    const char *key = text_of(task, "key");
-    answer->since = text_of(json_object_get(task, "parked"), "since");
+    const char *key = text_field(task, "key");
+    answer->since = text_field(json_object_get(task, "parked"), "since");
     if (strcmp(parked, "approval") == 0) {
         answer->waits_for = "a person's approval of the analysis";
         answer->who = "a person";
@@ -78,10 +73,10 @@ static void say_parked(struct answer *answer, const json_t *task, const char *pa
 
 static void say_blocked(struct answer *answer, const json_t *task)
 {
-    const char *key = text_of(task, "key");
+    const char *key = text_field(task, "key");
     answer->waits_for = "a person: it is blocked";
-    answer->reason = text_of(json_object_get(task, "blocked"), "reason");
-    answer->since = text_of(json_object_get(task, "blocked"), "since");
+    answer->reason = text_field(json_object_get(task, "blocked"), "reason");
+    answer->since = text_field(json_object_get(task, "blocked"), "since");
     answer->who = "a person";
     snprintf(answer->next, sizeof answer->next,
              "it goes on after: orchctl retry %s (or status To Analyse); STOP ends it",
@@ -96,26 +91,28 @@ static bool begins(const char *text, const char *word)
 static void say_queued(struct answer *answer, const json_t *queue, const json_t *job)
 {
     answer->reason = queue_reason(queue, job);
-    answer->since = text_of(job, "created_at");
+    answer->since = text_field(job, "created_at");
     answer->waits_for = "its turn in the queue";
     answer->who = "nobody has to: it goes on by itself";
     if (begins(answer->reason, "operator") || begins(answer->reason, "pause") ||
         begins(answer->reason, "frozen") || begins(answer->reason, "freeze") ||
         begins(answer->reason, "budget"))
         answer->who = "an operator";
-    const char *not_before = text_of(job, "not_before");
+    const char *not_before = text_field(job, "not_before");
     if (not_before)
         snprintf(answer->next, sizeof answer->next, "it is claimed, not before %s", not_before);
     else
         snprintf(answer->next, sizeof answer->next, "its %s is started",
-                 text_of(job, "role") ? text_of(job, "role") : text_of(job, "kind"));
+                 text_field(job, "role") ? text_field(job, "role") : text_field(job, "kind"));
 }
 
 static void say_running(struct answer *answer, const json_t *task, const json_t *job)
 {
-    answer->waits_for = text_of(job, "role") ? "its agent, which works" : "its job, which runs";
-    answer->reason = text_of(job, "run");
-    answer->since = text_of(job, "claimed_at");
+    answer->waits_for = text_field(job, "role") ? "its agent, which works" : "its job, which runs";
+    if (text_field(job, "run"))
+        snprintf(answer->run, sizeof answer->run, "run %.80s", text_field(job, "run"));
+    answer->reason = answer->run;
+    answer->since = text_field(job, "claimed_at");
     answer->who = "nobody has to: it goes on by itself";
     set_next_stage(answer, task);
 }
@@ -124,7 +121,7 @@ static const char *last_arrival(const json_t *task)
 {
     const json_t *steps = json_object_get(task, "transitions");
     size_t count = json_array_size(steps);
-    return count ? text_of(json_array_get(steps, count - 1), "at") : NULL;
+    return count ? text_field(json_array_get(steps, count - 1), "at") : NULL;
 }
 
 static json_t *text_or_null(const char *text)
@@ -143,15 +140,16 @@ static json_t *pack(const char *key, const char *stage, const struct answer *ans
 json_t *why_task(const json_t *task, const json_t *queue)
 {
     struct answer answer = {.next = ""};
-    const char *stage = text_of(task, "stage");
-    const char *parked = text_of(json_object_get(task, "parked"), "for");
+    const char *stage = text_field(task, "stage");
+    const char *parked = text_field(json_object_get(task, "parked"), "for");
     const json_t *running = row_in_state(task, "running"), *queued = row_in_state(task, "queued");
     enum stage number = stage ? stage_by_name(stage) : STAGE_COUNT;
     if (number < STAGE_COUNT && stage_is_terminal(number)) {
         answer.waits_for = running || queued ? "its cleanup" : "nothing: it has ended";
-        answer.since = text_of(task, "ended_at") ? text_of(task, "ended_at") : last_arrival(task);
+        answer.since =
+            text_field(task, "ended_at") ? text_field(task, "ended_at") : last_arrival(task);
         answer.who = "nobody";
-    } else if (text_of(json_object_get(task, "blocked"), "reason")) {
+    } else if (text_field(json_object_get(task, "blocked"), "reason")) {
         say_blocked(&answer, task);
     } else if (running) {
         say_running(&answer, task, running);
@@ -165,28 +163,30 @@ json_t *why_task(const json_t *task, const json_t *queue)
         answer.who = "nobody has to: the reconciler finds it";
         snprintf(answer.next, sizeof answer.next, "the stage's job is queued again");
     }
-    return pack(text_of(task, "key"), stage, &answer);
+    return pack(text_field(task, "key"), stage, &answer);
 }
 
 json_t *why_issue(const json_t *issue)
 {
     struct answer answer = {
         .waits_for = "a person to start it",
-        .reason = text_of(issue, "status"),
-        .since = text_of(issue, "updated_at"),
+        .reason = text_field(issue, "status"),
+        .since = text_field(issue, "updated_at"),
         .who = "a person",
-        .next = "analysis, after status To Analyse",
     };
-    const char *status = text_of(issue, "status");
+    const char *key = text_field(issue, "key");
+    snprintf(answer.next, sizeof answer.next,
+             "analysis, after: orchctl task start %.64s (or status To Analyse)", key ? key : "KEY");
+    const char *status = text_field(issue, "status");
     if (status && status_by_name(status, NULL) == STATUS_TO_ANALYSE) {
         answer.waits_for = "the scheduler to take it up";
         answer.who = "nobody has to: it goes on by itself";
         snprintf(answer.next, sizeof answer.next, "analysis");
     }
-    return pack(text_of(issue, "key"), NULL, &answer);
+    return pack(text_field(issue, "key"), NULL, &answer);
 }
 
-void why_text(const json_t *why, int64_t now_ms, struct buffer *out)
+void why_text(const json_t *why, const struct view *view, struct buffer *out)
 {
     static const struct {
         const char *field, *word;
@@ -196,20 +196,24 @@ void why_text(const json_t *why, int64_t now_ms, struct buffer *out)
                  {"who", "who can act"},
                  {"next", "then"}};
     struct table table;
-    const char *key = text_of(why, "key"), *stage = text_of(why, "stage");
-    buffer_format(out, "%s%s%s\n", key ? key : "?", stage ? "  " : "", stage ? stage : "");
-    table_begin(&table, 2);
+    const char *key = text_field(why, "key"), *stage = text_field(why, "stage");
+    text_paint(out, view, STYLE_STRONG, key ? key : "?");
+    buffer_text(out, stage ? "  " : "");
+    text_clean(out, stage ? stage : "");
+    buffer_text(out, "\n");
+    table_begin(&table, view, 2, NULL);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        const char *value = text_of(why, lines[i].field);
-        char age[24], since[64];
+        const char *value = text_field(why, lines[i].field);
+        char moment[TEXT_VALUE], age[TEXT_VALUE], since[2 * TEXT_VALUE + 8];
         if (!value)
             continue;
         if (strcmp(lines[i].field, "since") == 0) {
-            text_age(value, now_ms, age);
-            snprintf(since, sizeof since, "%.30s (%s)", value, age);
+            text_moment(value, view, moment);
+            text_age(value, view->now_ms, age);
+            snprintf(since, sizeof since, "%s (%s)", moment, age);
             value = since;
         }
-        table_add(&table, lines[i].word);
+        table_add_style(&table, lines[i].word, STYLE_DIM);
         table_add(&table, value);
     }
     table_end(&table, "  ", out);

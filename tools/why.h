@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include "lib/buffer.h"
+#include "tools/text.h"
 
 /* task: of /tasks/{key}; queue: of /queue, NULL where unknown. The answer (caller decrefs):
  * {key, stage, waits_for, reason, since, who, next}; unknown is null. */
@@ -13,6 +14,6 @@ json_t *why_task(const json_t *task, const json_t *queue);
 /* The same for an issue of the built-in tracker that is no task yet. */
 json_t *why_issue(const json_t *issue);
 
-void why_text(const json_t *why, int64_t now_ms, struct buffer *out);
+void why_text(const json_t *why, const struct view *view, struct buffer *out);
 
 #endif

@@ -1,5 +1,6 @@
 /* orchctl's command line and exit codes. Mutations tried: an option of another command taken; the
- * numbers of another project counted; 409 taken for done. */
+ * numbers of another project counted; 409 taken for done; surplus arguments dropped; C1 controls
+ * let through; a name of a repository with ".." taken. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include "lib/buffer.h"
 #include "tools/request.h"
 
 enum { WORDS_MAX = 16 };
@@ -52,6 +54,11 @@ static void commands_are_found(void **state)
     assert_string_equal(good("task list DEMO").argument, "DEMO");
     assert_int_equal(good("why DEMO-1").command, CTL_WHY);
     assert_int_equal(good("repo create x --from d").command, CTL_REPO_CREATE);
+    assert_string_equal(good("freeze shop later").argument, "shop");
+    assert_string_equal(good("freeze shop later").second, "later");
+    assert_int_equal(good("help task new").topic, CTL_TASK_NEW);
+    assert_int_equal(good("task new --help").topic, CTL_TASK_NEW);
+    assert_int_equal(good("help").topic, CTL_COMMAND_COUNT);
     for (int i = 0; i < CTL_COMMAND_COUNT; i++)
         assert_true(*ctl_commands[i].help);
 }
@@ -67,6 +74,9 @@ static void options_may_stand_anywhere(void **state)
     assert_string_equal(request.title, "T");
     assert_int_equal(request.label_count, 2);
     assert_string_equal(request.labels[1], "b");
+    request = good("task new DEMO --title=a=b");
+    assert_string_equal(request.title, "a=b");
+    assert_true(good("events --all").all);
     request = good("tail scheduler -f -n 7");
     assert_true(request.follow);
     assert_int_equal(request.lines, 7);
@@ -79,26 +89,91 @@ static void faults_are_named(void **state)
 {
     (void)state;
     bad("nonsense", "nonsense");
-    bad("task", "task");
-    bad("task nonsense", "task");
+    bad("task", "task new");
+    bad("task nonsense", "task list");
+    bad("help nonsense", "nonsense");
+    bad("--json", "no command");
     bad("why", "orchctl why KEY");
-    bad("why A B", "orchctl why KEY");
+    bad("why A B", "does not take \"B\"");
+    bad("comment DEMO-1", "orchctl comment KEY TEXT");
     bad("status --nonsense", "--nonsense");
     bad("status --title x", "--title");
+    bad("status --json=1", "--json=1");
     bad("task new DEMO", "--title");
     bad("task new DEMO --title", "--title");
+    bad("task new DEMO --title=", "--title");
     bad("tail x -n y", "-n");
     bad("events --after -1", "--after");
     bad("a b c d e f", "too many");
 }
 
+static void an_empty_argument_is_none(void **state)
+{
+    (void)state;
+    struct ctl_request request;
+    char fault[160], *argv[] = {(char[]){"orchctl"}, (char[]){"why"}, (char[]){""}, NULL};
+    assert_false(request_parse(&request, 3, argv, fault, sizeof fault));
+    assert_non_null(strstr(fault, "empty"));
+}
+
 static void the_help_names_every_command(void **state)
 {
     (void)state;
-    char *text = request_help();
+    char *text = request_help(CTL_COMMAND_COUNT);
     for (int i = 0; i < CTL_COMMAND_COUNT; i++)
         assert_non_null(strstr(text, ctl_commands[i].words));
     free(text);
+    text = request_help(CTL_APPROVE);
+    assert_non_null(strstr(text, "orchctl approve KEY"));
+    assert_non_null(strstr(text, "--actor"));
+    assert_null(strstr(text, "--title"));
+    free(text);
+}
+
+static void check_text(const char *text, size_t size, enum text_kind kind, const char *word)
+{
+    char fault[160] = "";
+    bool good = request_check_text("--title", text, size, 10, kind, fault, sizeof fault);
+    if (good != (word == NULL) || (word && !strstr(fault, word)))
+        fail_msg("\"%s\": \"%s\" does not say %s", text, fault, word ? word : "nothing");
+    if (!good)
+        assert_memory_equal(fault, "--title: ", 9);
+}
+
+static void text_is_judged_by_its_field(void **state)
+{
+    (void)state;
+    check_text("plain ü", 8, TEXT_LINE, NULL);
+    check_text("0123456789", 10, TEXT_LINE, NULL);
+    check_text("üüüüüüüüüü", 20, TEXT_LINE, NULL); /* characters count, not bytes */
+    check_text("0123456789a", 11, TEXT_LINE, "11 characters, 10 at most");
+    check_text("ab\033[2J", 6, TEXT_LINE, "control character at byte 3");
+    check_text("ab\nc", 4, TEXT_LINE, "control character at byte 3");
+    check_text("ab\nc\t", 5, TEXT_LINES, NULL);
+    check_text("ab\033", 3, TEXT_LINES, "control character at byte 3");
+    check_text("a\xc2\x9b"
+               "2J",
+               5, TEXT_LINE, "control character at byte 2");
+    check_text("a\xc2\x9b"
+               "2J",
+               5, TEXT_LINES, "control character at byte 2");
+    check_text("a\x7f", 2, TEXT_LINE, "control character at byte 2");
+    check_text("ab\033", 3, TEXT_BODY, NULL);
+    check_text("ab\0c", 4, TEXT_BODY, "NUL at byte 3");
+    check_text("a\xff", 2, TEXT_BODY, "not UTF-8 at byte 2");
+    check_text("a\xe2\x82", 3, TEXT_BODY, "not UTF-8 at byte 2");
+}
+
+static void names_of_repositories_stay_in_their_folder(void **state)
+{
+    (void)state;
+    static const char *const good_ones[] = {"shop", "a.b_c-1", "team/shop", "/srv/git/shop.git"};
+    static const char *const bad_ones[] = {"",   "/",    "../x", "a/../b", "a b",  ".x",
+                                           "-x", "a//b", "a/",   "a\nb",   "x/.g", "ü"};
+    for (size_t i = 0; i < sizeof good_ones / sizeof *good_ones; i++)
+        assert_true(request_repo_name(good_ones[i]));
+    for (size_t i = 0; i < sizeof bad_ones / sizeof *bad_ones; i++)
+        assert_false(request_repo_name(bad_ones[i]));
 }
 
 static void answers_become_exit_codes(void **state)
@@ -132,9 +207,15 @@ static void the_next_number_is_one_more(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(commands_are_found),        cmocka_unit_test(options_may_stand_anywhere),
-        cmocka_unit_test(faults_are_named),          cmocka_unit_test(the_help_names_every_command),
-        cmocka_unit_test(answers_become_exit_codes), cmocka_unit_test(the_next_number_is_one_more),
+        cmocka_unit_test(commands_are_found),
+        cmocka_unit_test(options_may_stand_anywhere),
+        cmocka_unit_test(faults_are_named),
+        cmocka_unit_test(an_empty_argument_is_none),
+        cmocka_unit_test(the_help_names_every_command),
+        cmocka_unit_test(text_is_judged_by_its_field),
+        cmocka_unit_test(names_of_repositories_stay_in_their_folder),
+        cmocka_unit_test(answers_become_exit_codes),
+        cmocka_unit_test(the_next_number_is_one_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
