@@ -7,7 +7,9 @@
 #include "services/scheduler/findings.h"
 #include "services/scheduler/queries.h"
 
-enum { NAME_SIZE = 192 };
+/* With findings (findings.h) and comments (queries.c) a command is a message, even where every
+ * character of it is written as six. */
+enum { NAME_SIZE = 192, TITLE_BYTES = 1024, DESCRIPTION_BYTES = 256 * 1024 };
 
 /* ---- run_start ---- */
 
@@ -42,6 +44,14 @@ static json_t *pull_request(const struct task *task)
                      "head", task->pr_head);
 }
 
+static json_t *bounded_text(const char *text, size_t limit)
+{
+    size_t kept = text_cut(text, limit), size = strlen(text);
+    if (kept == size)
+        return json_string(text);
+    return json_sprintf("%.*s\n(%zu more bytes left out)", (int)kept, text, size - kept);
+}
+
 static bool wants_findings(const struct job *job)
 {
     json_t *input = json_loads(job->input, 0, NULL);
@@ -71,13 +81,14 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
     json_t *comments = job->role ? queries_comments(scheduler, task, &stale) : json_array();
     json_t *message = message_new(
         MESSAGE_run_start, NULL,
-        "{ss sI ss sI ss ss sI ss ss? si ss ss ss so so so ss? ss? sb sI sI sb}", "run", run, "job",
+        "{ss sI ss sI ss ss sI ss ss? si ss so so so so so ss? ss? sb sI sI sb}", "run", run, "job",
         (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
         (json_int_t)task->id, "key", natural_text(task, task->key, key, sizeof key), "project",
         task->project, "entry", (json_int_t)job->entry, "stage", stage_table[job->stage].name,
         "role", job->role, "attempt", job->attempt, "branch",
-        natural_text(task, task->branch, branch, sizeof branch), "title", task->title,
-        "description", task->description, "comments", comments, "findings",
+        natural_text(task, task->branch, branch, sizeof branch), "title",
+        bounded_text(task->title, TITLE_BYTES), "description",
+        bounded_text(task->description, DESCRIPTION_BYTES), "comments", comments, "findings",
         wants_findings(job) ? findings_decode(task->findings) : json_array(), "pull_request",
         pull_request(task), "head", head, "resume_session", job->session, "first_of_entry",
         (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
@@ -125,6 +136,20 @@ bool commands_stop(struct scheduler *scheduler, const char *run, const char *rea
 
 /* ---- handing out ---- */
 
+/* What a run_stop is handed out by, beside its run_start. Caller frees. */
+static char *stop_key(const char *run)
+{
+    return xformat("stop:%s", run);
+}
+
+void commands_forget(struct scheduler *scheduler, const char *run)
+{
+    char *key = stop_key(run);
+    work_forget(scheduler, WORK_RUNNER, run);
+    work_forget(scheduler, WORK_RUNNER, key);
+    free(key);
+}
+
 static void give_run(struct scheduler *scheduler, sqlite3_stmt *row)
 {
     const char *run = column_text(row, 0);
@@ -134,7 +159,7 @@ static void give_run(struct scheduler *scheduler, sqlite3_stmt *row)
             work_give(scheduler, WORK_RUNNER, run, message);
     }
     if (column_text(row, 3) && work_room(scheduler, WORK_RUNNER)) {
-        char *key = xformat("stop:%s", run);
+        char *key = stop_key(run);
         if (work_wants(scheduler, WORK_RUNNER, key))
             work_give(scheduler, WORK_RUNNER, key,
                       message_new(MESSAGE_run_stop, NULL, "{ss ss}", "run", run, "reason",

@@ -11,6 +11,9 @@ json_t *commands_start(struct scheduler *scheduler, const struct task *task, con
 /* Orders a run to end. False where it has ended or was told so before. reason: "code: text". */
 bool commands_stop(struct scheduler *scheduler, const char *run, const char *reason);
 
+/* The run has ended: nothing more is told of it. */
+void commands_forget(struct scheduler *scheduler, const char *run);
+
 /* What waits for a held request: runs that were commanded or are to end; queries. */
 void commands_give_runs(struct scheduler *scheduler);
 void commands_give_queries(struct scheduler *scheduler);

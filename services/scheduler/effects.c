@@ -161,7 +161,7 @@ static void give_one(struct scheduler *scheduler, sqlite3_stmt *row, const char 
 /* In order per task: what has to wait holds up what comes after it. */
 void effects_give(struct scheduler *scheduler)
 {
-    int64_t held = 0; /* task whose next effect is not due */
+    int64_t held = 0; /* task whose next effect is not due, or with the notifier already */
     sqlite3_stmt *row = store_ask(
         scheduler->store,
         "SELECT e.id, e.task, e.not_before, e.kind, e.external_id, t.project, t.issue, t.key,"
@@ -178,7 +178,9 @@ void effects_give(struct scheduler *scheduler)
         if (!retry_due(due, FAILURE_CLASS_TRANSIENT, &scheduler->limits, scheduler->now_ms)) {
             held = task;
             work_wake_at(scheduler, due);
-        } else if (work_wants(scheduler, WORK_NOTIFIER, name)) {
+        } else if (!work_wants(scheduler, WORK_NOTIFIER, name)) {
+            held = task; /* what came after it must not get there first */
+        } else {
             give_one(scheduler, row, name);
         }
     }
@@ -190,14 +192,15 @@ void effects_give(struct scheduler *scheduler)
 struct effect {
     int64_t id, task, entry;
     int attempts;
+    bool droppable;
     char *kind, *status, *state;
 };
 
 static bool load(struct scheduler *scheduler, int64_t id, struct effect *effect)
 {
     sqlite3_stmt *row = store_ask(scheduler->store,
-                                  "SELECT id, task, entry, attempts, kind, status, state"
-                                  " FROM effects WHERE id = ?1",
+                                  "SELECT id, task, entry, attempts, kind, status, state,"
+                                  " droppable FROM effects WHERE id = ?1",
                                   "i", id);
     memset(effect, 0, sizeof *effect);
     if (!store_row(scheduler->store, row))
@@ -209,6 +212,7 @@ static bool load(struct scheduler *scheduler, int64_t id, struct effect *effect)
     effect->kind = column_copy(row, 4);
     effect->status = column_copy(row, 5);
     effect->state = column_copy(row, 6);
+    effect->droppable = column_int(row, 7) != 0;
     store_done(row);
     return true;
 }
@@ -251,6 +255,38 @@ static void put_back(struct scheduler *scheduler, const struct effect *effect, c
               (int64_t)order);
 }
 
+/* Why an effect that could not be delivered is not tried again: what it shows is outdated by now.
+ * REASON_COUNT: it is tried again. */
+static enum reason outdated(struct scheduler *scheduler, const struct effect *effect)
+{
+    if (!effect->droppable)
+        return REASON_COUNT;
+    if (store_number(scheduler->store, 0, "SELECT terminal FROM tasks WHERE id = ?1", "i",
+                     effect->task) != 0)
+        return REASON_TASK_ENDED;
+    if (effect->status &&
+        store_number(scheduler->store, 0,
+                     "SELECT 1 FROM effects INDEXED BY effects_waiting WHERE task = ?1 AND id > ?2"
+                     " AND state IN ('pending','handed') AND kind = 'status'",
+                     "ii", effect->task, effect->id) != 0)
+        return REASON_REPLACED;
+    return REASON_COUNT;
+}
+
+static void try_again(struct scheduler *scheduler, const struct effect *effect,
+                      const json_t *message)
+{
+    enum reason reason = outdated(scheduler, effect);
+    char words[120];
+    if (reason == REASON_COUNT) {
+        put_back(scheduler, effect, message_text(message, "reason", ""),
+                 message_integer(message, "retry_after_ms", 0));
+        return;
+    }
+    reason_format(reason, NULL, words, sizeof words);
+    end(scheduler, effect, "dropped", words);
+}
+
 json_t *effects_take(struct scheduler *scheduler, const json_t *message)
 {
     struct effect effect;
@@ -263,7 +299,7 @@ json_t *effects_take(struct scheduler *scheduler, const json_t *message)
     bool known = load(scheduler, id, &effect) &&
                  (strcmp(effect.state, "handed") == 0 || strcmp(effect.state, "pending") == 0);
     if (known && strcmp(outcome, "retry") == 0)
-        put_back(scheduler, &effect, words, message_integer(message, "retry_after_ms", 0));
+        try_again(scheduler, &effect, message);
     else if (known)
         end(scheduler, &effect, strcmp(outcome, "delivered") == 0 ? "delivered" : "dropped", words);
     scheduler->counters.effects += known;

@@ -122,6 +122,8 @@ static void decide(struct scheduler *scheduler, const struct inbox_row *row, str
     if (!event) {
         scheduler->counters.unreadable++;
         performed_set(performed, DECISION_IGNORED, REASON_UNREADABLE, NULL);
+    } else if (role_is_reserved(message_text(event, "actor", ""))) {
+        performed_set(performed, DECISION_REFUSED, REASON_RESERVED_ACTOR, NULL);
     } else if (local) {
         take_local(scheduler, event, task, performed);
     } else {

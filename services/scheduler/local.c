@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "services/scheduler/findings.h"
 
 static const char id_prefix[] = "local-";
 
@@ -232,17 +233,29 @@ json_t *local_put_status(struct scheduler *scheduler, const json_t *message)
 
 /* ---- the reconciler's reads ---- */
 
+/* What is read of an issue at most, in bytes: a page of them is a message. */
+enum { BODY_BYTES = 256 * 1024, COMMENTS_BYTES = 256 * 1024, COMMENT_OVERHEAD = 64 };
+
+/* The newest ones, oldest first. */
 static json_t *comments_of(struct scheduler *scheduler, int64_t issue)
 {
     json_t *comments = json_array();
+    size_t room = COMMENTS_BYTES;
     sqlite3_stmt *row = store_ask(scheduler->store,
                                   "SELECT author, body, at FROM local_comments WHERE issue = ?1"
-                                  " ORDER BY id",
+                                  " ORDER BY id DESC",
                                   "i", issue);
-    while (store_row(scheduler->store, row))
-        json_array_append_new(comments, json_pack("{ss ss sI}", "author", column_text(row, 0),
-                                                  "body", column_text(row, 1), "at_ms",
-                                                  (json_int_t)column_int(row, 2)));
+    while (store_row(scheduler->store, row)) {
+        const char *author = column_text(row, 0), *body = column_text(row, 1);
+        size_t size = strlen(author) + text_cut(body, COMMENTS_BYTES) + COMMENT_OVERHEAD;
+        if (size > room)
+            break;
+        room -= size;
+        json_array_insert_new(comments, 0,
+                              json_pack("{ss ss sI}", "author", author, "body", body, "at_ms",
+                                        (json_int_t)column_int(row, 2)));
+    }
+    store_done(row);
     return comments;
 }
 
@@ -250,16 +263,18 @@ static json_t *show(struct scheduler *scheduler, sqlite3_stmt *row)
 {
     char issue[LOCAL_ID_SIZE];
     json_t *labels = json_loads(column_text(row, 5), 0, NULL);
+    const char *body = column_text(row, 3);
     snprintf(issue, sizeof issue, "%s%lld", id_prefix, (long long)column_int(row, 0));
-    return json_pack("{sI ss ss ss ss ss so sI sb ss? so}", "id", (json_int_t)column_int(row, 0),
+    return json_pack("{sI ss ss ss so ss so sI sb ss? so}", "id", (json_int_t)column_int(row, 0),
                      "issue", issue, "key", column_text(row, 1), "title", column_text(row, 2),
-                     "body", column_text(row, 3), "status", column_text(row, 4), "labels",
-                     labels ? labels : json_array(), "updated_ms", (json_int_t)column_int(row, 6),
-                     "status_ours", (int)(column_int(row, 7) != 0), "status_actor",
-                     column_text(row, 8), "comments", comments_of(scheduler, column_int(row, 0)));
+                     "body", json_stringn(body, text_cut(body, BODY_BYTES)), "status",
+                     column_text(row, 4), "labels", labels ? labels : json_array(), "updated_ms",
+                     (json_int_t)column_int(row, 6), "status_ours", (int)(column_int(row, 7) != 0),
+                     "status_actor", column_text(row, 8), "comments",
+                     comments_of(scheduler, column_int(row, 0)));
 }
 
-enum { PAGE_MAX = 200, PAGE_BYTES_MAX = 2 * 1024 * 1024 };
+enum { PAGE_MAX = 200, PAGE_BYTES = 512 * 1024 };
 
 json_t *local_list(struct scheduler *scheduler, const json_t *message)
 {
@@ -275,14 +290,12 @@ json_t *local_list(struct scheduler *scheduler, const json_t *message)
                                   "sii", message_text(message, "project", ""),
                                   (int64_t)message_integer(message, "after", 0), max + 1);
     while (store_row(scheduler->store, row)) {
-        if ((int64_t)json_array_size(issues) == max || size > PAGE_BYTES_MAX) {
+        if ((int64_t)json_array_size(issues) == max || size > PAGE_BYTES) {
             more = true;
             break;
         }
         json_t *issue = show(scheduler, row);
-        char *text = json_dumps(issue, JSON_COMPACT);
-        size += text ? strlen(text) : 0;
-        free(text);
+        size += json_dumpb(issue, NULL, 0, JSON_COMPACT);
         json_array_append_new(issues, issue);
     }
     store_done(row);

@@ -9,12 +9,15 @@
 #include "services/scheduler/housekeeping.h"
 #include "services/scheduler/requests.h"
 #include "services/scheduler/results.h"
+#include "services/scheduler/retention.h"
 
 enum {
     REQUESTS_PER_TURN = 64,
     INBOX_LOOK_MS = 1000, /* a lost doorbell costs this */
     DISK_LOOK_MS = 5000,
     PROGRESS_MS = 2000,
+    PRUNE_MS = 600 * 1000, /* between looks at what is old */
+    PRUNE_AGAIN_MS = 1000, /* while there is more of it */
 };
 
 /* A request and its answer, between its handling and the commit. */
@@ -29,8 +32,8 @@ struct loop {
     struct service *service;
     struct pending pending[REQUESTS_PER_TURN];
     size_t count;
-    int64_t inbox_at, disk_at, progress_at; /* monotonic: to be looked at then */
-    bool more_events;                       /* the last turn did not empty the inbox */
+    int64_t inbox_at, disk_at, progress_at, prune_at; /* monotonic: to be looked at then */
+    bool more_events;                                 /* the last turn did not empty the inbox */
     bool disk_changed;
     bool fresh; /* nothing was done yet */
 };
@@ -117,6 +120,9 @@ static void do_chores(struct loop *loop)
     }
     if (loop->disk_changed)
         housekeeping_say_disk(loop->scheduler);
+    if (now >= loop->prune_at)
+        loop->prune_at =
+            now + (retention_prune(loop->scheduler) ? PRUNE_AGAIN_MS : (int64_t)PRUNE_MS);
 }
 
 static void take_turn(struct loop *loop)
@@ -183,7 +189,10 @@ static bool wait_for_work(struct loop *loop)
 
 void loop_run(struct scheduler *scheduler, struct service *service)
 {
-    struct loop loop = {.scheduler = scheduler, .service = service, .fresh = true};
+    struct loop loop = {.scheduler = scheduler,
+                        .service = service,
+                        .fresh = true,
+                        .prune_at = clock_mono_ms() + PRUNE_MS};
     while (!service_stopping(service)) {
         if (!wait_for_work(&loop))
             continue;

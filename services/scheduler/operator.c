@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "lib/buffer.h"
+#include "services/scheduler/effects.h"
 #include "services/scheduler/local.h"
 
 struct command {
@@ -104,6 +106,19 @@ static void resume_claims(struct scheduler *scheduler, const struct command *com
 
 /* ---- on a repository ---- */
 
+static void announce_freeze(struct scheduler *scheduler, const struct command *command, bool frozen)
+{
+    char *key = xformat("frozen:%s", command->repo);
+    char *text = xformat("%s is frozen by %s: %s", command->repo, command->actor,
+                         command->text ? command->text : "no reason was given");
+    if (frozen)
+        alert_raise(scheduler, key, text);
+    else
+        alert_clear(scheduler, key);
+    free(text);
+    free(key);
+}
+
 static void freeze(struct scheduler *scheduler, const struct command *command, struct task *task,
                    struct performed *performed, enum stage_event_kind kind)
 {
@@ -115,6 +130,7 @@ static void freeze(struct scheduler *scheduler, const struct command *command, s
               "sssi", command->repo, command->text ? command->text : "", command->actor,
               scheduler->now_ms);
     say(scheduler, "freeze", command, "frozen");
+    announce_freeze(scheduler, command, true);
     performed_set(performed, DECISION_APPLIED, REASON_FREEZE_SET, NULL);
 }
 
@@ -129,6 +145,7 @@ static void unfreeze(struct scheduler *scheduler, const struct command *command,
         return;
     }
     say(scheduler, "freeze", command, "lifted");
+    announce_freeze(scheduler, command, false);
     performed_set(performed, DECISION_APPLIED, REASON_FREEZE_LIFTED, NULL);
 }
 

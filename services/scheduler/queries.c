@@ -46,7 +46,8 @@ bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
     int64_t patience = work_is_alive(scheduler, WORK_RECONCILER, QUERY_PATIENCE_ALONE_MS)
                            ? QUERY_PATIENCE_MS
                            : QUERY_PATIENCE_ALONE_MS;
-    if (scheduler->now_ms - since >= patience)
+    /* asked in the future: the clock jumped back */
+    if (scheduler->now_ms - since >= patience || since - scheduler->now_ms > patience)
         return true;
     work_wake_at(scheduler, since + patience);
     return false;

@@ -112,17 +112,21 @@ static void send_back(struct scheduler *scheduler, struct task *task)
         perform(scheduler, task, &occurrence, &performed);
 }
 
+/* One that a living run works under is never taken, whatever was seen outside. */
+static bool is_used(struct scheduler *scheduler, const struct task *task)
+{
+    return store_number(scheduler->store, 0,
+                        "SELECT 1 FROM leases l JOIN agent_runs r ON r.id = l.used_by_run"
+                        " WHERE l.repo = ?1 AND l.task = ?2 AND r.state <> 'ended'",
+                        "si", task->repo, task->id) != 0;
+}
+
 json_t *reaping_lease(struct scheduler *scheduler, const json_t *message)
 {
     struct task task;
     bool won = false;
-    /* one that a living run works under is never taken, whatever was seen outside */
-    if (store_number(scheduler->store, 0,
-                     "SELECT 1 FROM leases l JOIN agent_runs r ON r.id = l.used_by_run"
-                     " WHERE l.repo = ?1 AND r.state <> 'ended'",
-                     "s", message_text(message, "repo", "")) != 0)
-        return answer(false);
-    if (task_load(scheduler, message_integer(message, "task", 0), &task)) {
+    if (task_load(scheduler, message_integer(message, "task", 0), &task) &&
+        strcmp(task.repo, message_text(message, "repo", "")) == 0 && !is_used(scheduler, &task)) {
         won = lease_release(scheduler, &task, message_text(message, "reason", ""));
         if (won && !task.terminal)
             send_back(scheduler, &task);

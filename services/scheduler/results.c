@@ -60,10 +60,12 @@ json_t *results_started(struct scheduler *scheduler, const json_t *message)
     int64_t pid = message_integer(message, "pid", 0);
     if (run_row_load(scheduler, message_text(message, "run", ""), &run)) {
         fresh = store_run(scheduler->store,
-                          "UPDATE agent_runs SET state = 'started', started_at = ?2, agent_pid = ?3"
+                          "UPDATE agent_runs SET state = 'started', agent_pid = ?3,"
+                          " started_at = coalesce(started_at, ?2)"
                           " WHERE id = ?1 AND state IN ('commanded','accepted')",
                           "sii", run.id, message_integer(message, "started_ms", 0), pid) > 0;
-        if (fresh)
+        /* a run that was told once more (reaping.c) has started long ago */
+        if (fresh && !run.started)
             say_started(scheduler, &run, pid);
     }
     run_row_free(&run);
@@ -205,6 +207,29 @@ static void end_job(struct scheduler *scheduler, const struct job *job, const ch
               "issi", job->id, state, reason, scheduler->now_ms);
 }
 
+/* The cleanup of a cancelled task is repeated until it succeeds, and said once. */
+static void cleanup_key(const struct task *task, char key[48])
+{
+    snprintf(key, 48, "cleanup:%lld", (long long)task->id);
+}
+
+static void raise_cleanup(struct scheduler *scheduler, const struct task *task, const char *reason)
+{
+    char key[48], name[192], text[600];
+    cleanup_key(task, key);
+    snprintf(text, sizeof text, "The cleanup of %s keeps failing: %s",
+             natural_text(task, task->key, name, sizeof name), reason);
+    alert_raise(scheduler, key, text);
+}
+
+static void end_cleanup(struct scheduler *scheduler, const struct task *task)
+{
+    char key[48];
+    cleanup_key(task, key);
+    store_run(scheduler->store, "UPDATE tasks SET cleanup_job = NULL WHERE id = ?1", "i", task->id);
+    alert_clear(scheduler, key);
+}
+
 static void requeue(struct scheduler *scheduler, const struct task *task, const struct job *job,
                     const struct result *result, const struct retry_decision *decision)
 {
@@ -232,7 +257,7 @@ static void requeue(struct scheduler *scheduler, const struct task *task, const 
                                 .job = job->id},
         json_pack("{ss ss si}", "state", "queued", "reason", reason, "attempt", decision->attempt));
     if (decision->announce)
-        alert_raise(scheduler, reason, reason);
+        raise_cleanup(scheduler, task, reason);
 }
 
 static void raise(struct scheduler *scheduler, struct task *task, const struct job *job,
@@ -314,8 +339,7 @@ static void decide(struct scheduler *scheduler, struct task *task, const struct 
         break;
     }
     if (job->kind == JOB_CLEANUP && decision.action != RETRY_REQUEUE)
-        store_run(scheduler->store, "UPDATE tasks SET cleanup_job = NULL WHERE id = ?1", "i",
-                  task->id);
+        end_cleanup(scheduler, task);
 }
 
 /* The guarded flip: whoever ends the run's row acts on it, and nobody else. */
@@ -330,7 +354,7 @@ static bool end_run(struct scheduler *scheduler, const json_t *message)
         return false;
     read_result(message, &result);
     bool won = run_row_end(scheduler, &run, message, &result.usage);
-    work_forget(scheduler, WORK_RUNNER, id);
+    commands_forget(scheduler, id);
     if (won && job_load(scheduler, run.job, &job) && job.run && strcmp(job.run, id) == 0 &&
         task_load(scheduler, run.task, &task)) {
         run_row_say(scheduler, &task, &run,

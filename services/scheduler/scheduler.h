@@ -25,16 +25,17 @@ struct scheduler {
     struct journal journal;
     struct work work;
     struct scheduler_counters counters, committed; /* committed: when the open turn began */
-    json_t *progress;       /* run id: last run_progress that is not written yet */
-    int64_t now_ms;         /* wall clock of this turn */
-    int64_t inbox_position; /* as last committed */
-    int64_t inbox_taken;    /* in the open turn */
-    int64_t inbox_known;    /* newest row that we heard of */
-    bool inbox_unreadable;  /* at the last look */
-    int64_t low_disk_mb;    /* free space where it is under disk.low_water_mb, else -1 */
-    int claimed;            /* in the open turn */
-    int64_t retry_store_at; /* monotonic; 0: the database is well */
-    int store_faults;       /* in a row */
+    json_t *progress;        /* run id: last run_progress that is not written yet */
+    int64_t now_ms;          /* wall clock of this turn */
+    int64_t clock_offset_ms; /* wall clock less monotonic when this process began */
+    int64_t inbox_position;  /* as last committed */
+    int64_t inbox_taken;     /* in the open turn */
+    int64_t inbox_known;     /* newest row that we heard of */
+    bool inbox_unreadable;   /* at the last look */
+    int64_t low_disk_mb;     /* free space where it is under disk.low_water_mb, else -1 */
+    int claimed;             /* in the open turn */
+    int64_t retry_store_at;  /* monotonic; 0: the database is well */
+    int store_faults;        /* in a row */
 };
 
 void scheduler_init(struct scheduler *scheduler, const struct config *config, struct store *store,

@@ -21,6 +21,7 @@ void scheduler_init(struct scheduler *scheduler, const struct config *config, st
     scheduler->bus = bus;
     scheduler->low_disk_mb = -1;
     scheduler->now_ms = clock_wall_ms();
+    scheduler->clock_offset_ms = scheduler->now_ms - clock_mono_ms();
     scheduler->progress = json_object();
     journal_init(&scheduler->journal);
     work_init(&scheduler->work);
