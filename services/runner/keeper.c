@@ -36,7 +36,7 @@ struct keeper {
     struct keeper_log log, err;
     struct keeper_watch watch;
     pid_t agent;
-    bool executed, agent_ended;
+    bool executed, agent_ended, told_rest;
     int agent_status, exec_error; /* errno of a failed exec */
     int signal_fd, inotify_fd, out, err_out, exec_fd;
     enum ending ending;
@@ -181,7 +181,9 @@ static void begin_end(struct keeper *keeper, enum ending ending)
     keeper->ending = ending;
     keeper->kill_at = clock_mono_ms() + keeper->launch.grace_ms;
     keeper->deadline = keeper->stall_at = 0;
-    keeper_signal_descendants(SIGTERM);
+    /* The group in one go, so that a fork that is under way takes part; then what left it. */
+    kill(-keeper->agent, SIGTERM);
+    keeper_signal_descendants(SIGTERM, keeper->agent);
 }
 
 static void take_signals(struct keeper *keeper)
@@ -263,13 +265,18 @@ static void check_times(struct keeper *keeper)
 }
 
 /* An agent that ended by itself is done; one that we end is waited for with all that it started,
- * until the grace is over. */
-static bool done(const struct keeper *keeper)
+ * until the grace is over. What it started while it was told to end is told once it has. */
+static bool done(struct keeper *keeper)
 {
     if (!keeper->kill_at)
         return keeper->agent_ended;
-    return clock_mono_ms() >= keeper->kill_at ||
-           (keeper->agent_ended && keeper_signal_descendants(0) == 0);
+    if (clock_mono_ms() >= keeper->kill_at)
+        return true;
+    if (!keeper->agent_ended)
+        return false;
+    int number = keeper->told_rest ? 0 : SIGTERM;
+    keeper->told_rest = true;
+    return keeper_signal_descendants(number, 0) == 0;
 }
 
 static void keep(struct keeper *keeper)

@@ -51,8 +51,9 @@ int64_t keeper_watch_feed(struct keeper_watch *watch, const char *data, size_t s
 
 /* ---- keeper_sweep.c: what the agent leaves ---- */
 
-/* Sends signal to every descendant of this process; returns how many there are. */
-int keeper_signal_descendants(int signal);
+/* Sends signal to every descendant of this process, but those of one process group (0: none);
+ * returns how many descendants there are. */
+int keeper_signal_descendants(int signal, pid_t but_group);
 
 /* SIGKILLs and reaps descendants until two sweeps in a row find none, at most max_ms long (a
  * process in uninterruptible sleep does not die). on_child gets each reaped child. True: none left.

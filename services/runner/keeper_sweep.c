@@ -83,13 +83,13 @@ static int mark_descendants(struct process *list, size_t count, pid_t root)
     return found;
 }
 
-int keeper_signal_descendants(int signal)
+int keeper_signal_descendants(int signal, pid_t but_group)
 {
     size_t count;
     struct process *list = list_processes(&count);
     int found = mark_descendants(list, count, getpid());
     for (size_t i = 0; i < count; i++) {
-        if (list[i].ours)
+        if (list[i].ours && (!but_group || getpgid(list[i].pid) != but_group))
             kill(list[i].pid, signal); /* it may have vanished: fine */
     }
     free(list);
@@ -102,7 +102,7 @@ bool keeper_sweep(int64_t max_ms, void (*on_child)(void *context, pid_t pid, int
     const struct timespec moment = {.tv_nsec = 2 * 1000000L};
     int64_t until = clock_mono_ms() + max_ms;
     for (int empty = 0; empty < 2;) {
-        int found = keeper_signal_descendants(SIGKILL);
+        int found = keeper_signal_descendants(SIGKILL, 0);
         empty = found ? 0 : empty + 1;
         int status;
         for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)

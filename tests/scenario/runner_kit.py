@@ -63,7 +63,7 @@ def processes_with(text):
 class World:
     """One installation. agent: the text of a shell script that plays every role."""
 
-    def __init__(self, agent, project=None, config=""):
+    def __init__(self, agent, project=None, config="", more=()):
         self.root = Path(tempfile.mkdtemp(prefix="run-", dir="/tmp"))
         self.home, self.run_dir = self.root / "home", self.root / "r"
         self.crash = self.root / "crash"
@@ -78,22 +78,25 @@ class World:
         entry = {"key": "SHOP", "tracker": "local", "forge": "local", "agent": "command",
                  "agent_command": [str(self.agent)], "repo": "shop", "ci": "none"}
         entry.update(project or {})
+        projects = [entry] + [{**entry, **other} for other in more]
         self.config = self.root / "orchestrator.yaml"
         self.config.write_text(f"home: {self.home}\nrun_dir: {self.run_dir}\n"
-                               f"projects: {json.dumps([entry])}\n" + config)
+                               f"projects: {json.dumps(projects)}\n" + config)
         self.forge = self.home / "forge" / "shop.git"
         self.scheduler = self.runner = None
         self.messages = []
-        self.make_forge()
+        self.env = {}  # of the runner, beside ours
+        for project in projects:
+            self.make_forge(self.home / "forge" / f"{project['repo']}.git")
 
-    def make_forge(self):
-        git("init", "-q", "--bare", "-b", "main", self.forge)
-        seed = self.root / "seed"
+    def make_forge(self, path):
+        git("init", "-q", "--bare", "-b", "main", path)
+        seed = self.root / f"seed-{path.name}"
         git("init", "-q", "-b", "main", seed)
         (seed / "README").write_text("shop\n")
         git("add", "-A", cwd=seed)
         git("commit", "-q", "-m", "first", cwd=seed)
-        git("push", "-q", self.forge, "main", cwd=seed)
+        git("push", "-q", path, "main", cwd=seed)
 
     def __enter__(self):
         return self
@@ -119,12 +122,26 @@ class World:
         for line in scheduler.stdout:
             self.messages.append(json.loads(line))
 
-    def start_runner(self, **env):
+    def start_runner(self, program=None, **env):
         log = open(self.root / "runner.log", "a")
         self.runner = subprocess.Popen(
-            [BIN / "orch-runner", "-c", self.config], stderr=log,
-            env={**os.environ, "ORCH_CRASH_DIR": str(self.crash), **env})
+            [program or BIN / "orch-runner", "-c", self.config], stderr=log,
+            env={**os.environ, "ORCH_CRASH_DIR": str(self.crash), **self.env, **env})
         log.close()
+
+    def wrap_git(self, script):
+        """A git of our own first in the runner's PATH; "$GIT" in the script is the real one, which it
+        has to call in the end."""
+        folder = self.root / "wrapped"
+        folder.mkdir(exist_ok=True)
+        path = folder / "git"
+        path.write_text(f"#!/bin/bash\nGIT={shutil.which('git')}\n{script}\n")
+        path.chmod(0o755)
+        self.env["PATH"] = f"{folder}:{os.environ['PATH']}"
+
+    def stop_scheduler(self):
+        self.scheduler.kill()
+        self.scheduler.wait()
 
     def kill_runner(self):
         self.runner.kill()
@@ -163,6 +180,9 @@ class World:
                 "pull_request": None, "head": None, "resume_session": None,
                 "first_of_entry": True, "timeout_ms": 60000,
                 "deadline_ms": int(time.time() * 1000) + 60000, **fields}
+
+    def order_stop(self, run):
+        self.tell({"v": 1, "kind": "run_stop", "id": "s", "run": run, "reason": "stopped: by ada"})
 
     def run(self, run, **fields):
         """Commands a run and waits for its result."""

@@ -50,7 +50,8 @@ static void test_text(void **state)
     }
 }
 
-/* Whatever three bytes stand there, jansson takes what comes out, and valid text is left as it is. */
+/* Whatever three bytes stand there, jansson takes what comes out, and valid text is left as it is.
+ */
 static void test_every_three_bytes_become_valid(void **state)
 {
     (void)state;

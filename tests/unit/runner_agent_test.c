@@ -1,5 +1,6 @@
-/* Command lines and environments of agents. Mutations tried, each turns a test red: the whole of our
- * environment handed on; ORCH_ names taken from agent.env_allow; a model that does not fit passed on;
+/* Command lines and environments of agents. Mutations tried, each turns a test red: the whole of
+ * our environment handed on; ORCH_ names taken from agent.env_allow; a model that does not fit
+ * passed on;
  * --resume and --session-id together or exchanged; the prompt among the arguments. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -71,17 +72,25 @@ static int free_config(void **state)
 static void test_the_environment_is_an_allow_list(void **state)
 {
     (void)state;
-    static const char *const secrets[] = {
-        "ORCH_HTTP_OPERATOR_TOKEN", "ORCH_PLANE_TOKEN",   "ORCH_GITEA_TOKEN", "ORCH_CRASH_DIR",
-        "ORCH_RUN_DIR",             "ORCH_PROJECTS_JSON", "GITEA_TOKEN",      "LD_PRELOAD_X",
-        "SSH_AUTH_SOCK",            "GIT_CONFIG_GLOBAL",  "AWS_SECRET",       "NOTIFY_SOCKET",
-        "ANTHROPIC_AUTH_TOKEN"};
+    static const char *const secrets[] = {"ORCH_HTTP_OPERATOR_TOKEN",
+                                          "ORCH_PLANE_TOKEN",
+                                          "ORCH_GITEA_TOKEN",
+                                          "ORCH_CRASH_DIR",
+                                          "ORCH_RUN_DIR",
+                                          "ORCH_PROJECTS_JSON",
+                                          "GITEA_TOKEN",
+                                          "LD_PRELOAD_X",
+                                          "SSH_AUTH_SOCK",
+                                          "GIT_CONFIG_GLOBAL",
+                                          "AWS_SECRET",
+                                          "NOTIFY_SOCKET",
+                                          "ANTHROPIC_AUTH_TOKEN"};
     static const char *const allowed[] = {"PATH", "HOME", "LANG",  "LC_ALL",           "TZ",
                                           "TERM", "USER", "SHELL", "CLAUDE_CONFIG_DIR"};
     static const char *const ours[] = {
-        "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL",
-        "ORCH_ROLE",       "ORCH_STAGE",       "ORCH_TASK",          "ORCH_RUN",
-        "ORCH_ATTEMPT"};
+        "GIT_AUTHOR_NAME",     "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME",
+        "GIT_COMMITTER_EMAIL", "ORCH_ROLE",        "ORCH_STAGE",
+        "ORCH_TASK",           "ORCH_RUN",         "ORCH_ATTEMPT"};
     for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
         setenv(secrets[i], "s3cret", 1);
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
@@ -138,14 +147,29 @@ static const struct {
     const char *model;
     bool ok;
 } models[] = {
-    {"claude-opus-4-8", true},     {"claude-opus-4-8[1m]", true}, {"claude-3.5", true},
-    {"opus", true},                {"sonnet", true},              {"haiku", true},
-    {"sonnet[1m]", true},          {"default", true},             {"claude-", false},
-    {"claude", false},             {"gpt-5", false},              {"", false},
-    {"[1m]", false},               {"--help", false},             {"claude-x --help", false},
-    {"claude-X", false},           {"claude-x_y", false},         {"claude-x\n", false},
-    {"claude-x[1m][1m]", false},   {"claude-x[2m]", false},       {"Opus", false},
-    {"-claude-opus", false},       {"claude-\xc3\xbc", false},
+    {"claude-opus-4-8", true},
+    {"claude-opus-4-8[1m]", true},
+    {"claude-3.5", true},
+    {"opus", true},
+    {"sonnet", true},
+    {"haiku", true},
+    {"sonnet[1m]", true},
+    {"default", true},
+    {"claude-", false},
+    {"claude", false},
+    {"gpt-5", false},
+    {"", false},
+    {"[1m]", false},
+    {"--help", false},
+    {"claude-x --help", false},
+    {"claude-X", false},
+    {"claude-x_y", false},
+    {"claude-x\n", false},
+    {"claude-x[1m][1m]", false},
+    {"claude-x[2m]", false},
+    {"Opus", false},
+    {"-claude-opus", false},
+    {"claude-\xc3\xbc", false},
 };
 
 static void test_models(void **state)
@@ -191,9 +215,10 @@ static void test_claude_arguments(void **state)
     (void)state;
     struct agent_command command;
     const char *line = build(request_of("developer"), &command);
-    assert_true(strncmp(line, "claude -p --output-format stream-json --verbose --session-id "
-                              "11111111-2222-4333-8444-555555555555 --setting-sources user "
-                              "--strict-mcp-config --permission-mode acceptEdits --allowedTools ",
+    assert_true(strncmp(line,
+                        "claude -p --output-format stream-json --verbose --session-id "
+                        "11111111-2222-4333-8444-555555555555 --setting-sources user "
+                        "--strict-mcp-config --permission-mode acceptEdits --allowedTools ",
                         strlen("claude -p")) == 0);
     assert_non_null(strstr(line, "--output-format stream-json --verbose"));
     assert_non_null(strstr(line, "--session-id 11111111-2222-4333-8444-555555555555"));

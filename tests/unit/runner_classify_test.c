@@ -93,7 +93,8 @@ static void expect(const struct run_facts *facts, const char *class, const char 
     struct run_verdict verdict;
     classify_run(facts, &verdict);
     size_t size = strlen(code);
-    if (verdict.succeeded != (class == NULL) || strcmp(verdict.class, class ? class : "none") != 0 ||
+    if (verdict.succeeded != (class == NULL) ||
+        strcmp(verdict.class, class ? class : "none") != 0 ||
         strncmp(verdict.reason, code, size) != 0 || verdict.reason[size] != ':')
         fail_msg("%s: %s, %s", what, verdict.class, verdict.reason);
 }
@@ -216,8 +217,8 @@ static void test_usage_limit(void **state)
     (void)state;
     struct run_verdict verdict;
     json_t *result =
-        json_pack("{s:s, s:s, s:b, s:i, s:s}", "type", "result", "subtype", "success", "is_error", 1,
-                  "api_error_status", 429, "result", "You've reached your usage limit");
+        json_pack("{s:s, s:s, s:b, s:i, s:s}", "type", "result", "subtype", "success", "is_error",
+                  1, "api_error_status", 429, "result", "You've reached your usage limit");
     struct run_facts facts = {.needs_result = true, .exit_code = 1, .result = result};
     expect(&facts, "usage_limit", "usage-limit", "429 that names a limit, before transient");
     facts.limit_resets = 1700000123;
@@ -250,8 +251,7 @@ static void test_what_the_model_says_is_no_failure(void **state)
     char *own = output_own_tail(&output), *all = output_tail(&output);
     assert_string_equal(own, "plain words of the program\n");
     assert_non_null(strstr(all, "usage limit"));
-    struct run_facts facts = {
-        .needs_result = true, .exit_code = 137, .signal = 9, .text = own};
+    struct run_facts facts = {.needs_result = true, .exit_code = 137, .signal = 9, .text = own};
     expect(&facts, "permanent", "permanent", "killed while it spoke of limits");
     free(own);
     free(all);

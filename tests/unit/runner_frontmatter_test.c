@@ -1,5 +1,5 @@
-/* Frontmatter: whatever is odd about a file is a clear negative reason. Mutations tried, each turns a
- * test red: duplicate keys accepted, an alias accepted, a list taken for a value, the limits left
+/* Frontmatter: whatever is odd about a file is a clear negative reason. Mutations tried, each turns
+ * a test red: duplicate keys accepted, an alias accepted, a list taken for a value, the limits left
  * out, the closing fence not asked for. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 
 static const struct {
     const char *text;
-    size_t size; /* 0: up to its NUL */
+    size_t size;        /* 0: up to its NUL */
     const char *reason; /* a part of it */
 } broken[] = {
     {"", 0, "the file is empty"},
@@ -27,7 +27,7 @@ static const struct {
     {"----\nverdict: APPROVED\n---\n", 0, "no frontmatter"},
     {"--- x\nverdict: APPROVED\n---\n", 0, "no frontmatter"},
     {"\xef\xbb\xbf---\nverdict: APPROVED\n---\n", 0, "no frontmatter"}, /* BOM */
-    {"\xff\xfe-\0-\0-\0\n\0", 9, "no frontmatter"},                      /* UTF-16 */
+    {"\xff\xfe-\0-\0-\0\n\0", 9, "no frontmatter"},                     /* UTF-16 */
     {"---\nverdict: APPROVED\n", 0, "no closing ---"},
     {"---\nverdict: APPROVED\n ---\n", 0, "no closing ---"},
     {"---", 0, "no closing ---"},

@@ -1,5 +1,5 @@
-/* Names from messages that become paths and refs. Red when a rule of run_branch_ok is left out: git's
- * own answer is the judge of each name. */
+/* Names from messages that become paths and refs. Red when a rule of run_branch_ok is left out:
+ * git's own answer is the judge of each name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,9 +14,9 @@ static void test_run_ids(void **state)
 {
     (void)state;
     static const char *const good[] = {"SHOP-1-j1-r1", "a", "A.b~c_d-e", "r..1"};
-    static const char *const bad[] = {"",      ".",    "..",     ".x",     "a/b",   "/",
-                                      "a b",   "a\n",  "a\tb",   "\xc3\xbc", "a\\b", "a:b",
-                                      "a*",    "a\x7f", "~/../x"};
+    static const char *const bad[] = {"",     ".",   "..",  ".x",    "a/b",
+                                      "/",    "a b", "a\n", "a\tb",  "\xc3\xbc",
+                                      "a\\b", "a:b", "a*",  "a\x7f", "~/../x"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(run_id_ok(good[i]));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -39,17 +39,57 @@ static bool git_says(const char *branch)
     return ok;
 }
 
-/* What we take, git takes; and what means more than a name in a refspec or an option is not taken. */
+/* What we take, git takes; and what means more than a name in a refspec or an option is not taken.
+ */
 static void test_branches(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "feature/SHOP-1-a-thing", "a", "a/b/c", "x.y", "x@y", "@", "\xc3\xbc", "a'b", "$(x)",
-        "a;b", "a.lockx", "locked.lock/x", "a-", "a_", "#1", "a{b", "a@b{c", "a&b"};
-    static const char *const bad[] = {
-        "", "-x", "--force", "/a", "a/", "a//b", ".a", "a/.b", "a.", "a..b", "a.lock", "a.lock/b",
-        "a b", "a\tb", "a\nb", "a~1", "a^", "a:b", "x:refs/heads/main", "a?", "a*", "a[b", "a\\b",
-        "@{-1}", "a@{1}", "a\x7f", "a\x01", "HEAD"};
+    static const char *const names[] = {"feature/SHOP-1-a-thing",
+                                        "a",
+                                        "a/b/c",
+                                        "x.y",
+                                        "x@y",
+                                        "@",
+                                        "\xc3\xbc",
+                                        "a'b",
+                                        "$(x)",
+                                        "a;b",
+                                        "a.lockx",
+                                        "locked.lock/x",
+                                        "a-",
+                                        "a_",
+                                        "#1",
+                                        "a{b",
+                                        "a@b{c",
+                                        "a&b"};
+    static const char *const bad[] = {"",
+                                      "-x",
+                                      "--force",
+                                      "/a",
+                                      "a/",
+                                      "a//b",
+                                      ".a",
+                                      "a/.b",
+                                      "a.",
+                                      "a..b",
+                                      "a.lock",
+                                      "a.lock/b",
+                                      "a b",
+                                      "a\tb",
+                                      "a\nb",
+                                      "a~1",
+                                      "a^",
+                                      "a:b",
+                                      "x:refs/heads/main",
+                                      "a?",
+                                      "a*",
+                                      "a[b",
+                                      "a\\b",
+                                      "@{-1}",
+                                      "a@{1}",
+                                      "a\x7f",
+                                      "a\x01",
+                                      "HEAD"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (run_branch_ok(names[i]) && !git_says(names[i]))
             fail_msg("git does not take %s", names[i]);

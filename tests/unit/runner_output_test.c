@@ -78,8 +78,7 @@ static void test_streams_in_pieces_of_any_size(void **state)
         for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
             struct agent_output output = {0};
             for (size_t at = 0; at < size; at += pieces[p])
-                output_feed(&output, text + at,
-                            pieces[p] < size - at ? pieces[p] : size - at);
+                output_feed(&output, text + at, pieces[p] < size - at ? pieces[p] : size - at);
             output_end(&output);
             check_stream(&output, i);
             output_free(&output);
@@ -285,7 +284,7 @@ static void test_a_run_without_a_report(void **state)
 {
     (void)state;
     assert_true(near(cost("r1", 1.0, false), 1.0));
-    assert_true(cost("r2", -1, true) < 0); /* killed: unknown, never 0 */
+    assert_true(cost("r2", -1, true) < 0);         /* killed: unknown, never 0 */
     assert_true(near(cost("r3", 0.4, true), 0.4)); /* and its total does not contain r2 */
     assert_true(near(cost("r4", 0.6, true), 0.2));
 }

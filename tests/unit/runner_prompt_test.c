@@ -1,6 +1,6 @@
 /* The prompt: what people wrote is data between fences that it cannot close. Mutations tried, each
- * turns a test red: fences of three ticks always, or of at most 127; findings not fenced; the brief's
- * frontmatter kept; names of files taken as they are. */
+ * turns a test red: fences of three ticks always, or of at most 127; findings not fenced; the
+ * brief's frontmatter kept; names of files taken as they are. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
