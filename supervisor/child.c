@@ -10,7 +10,10 @@
 #include "supervisor/process.h"
 #include "supervisor/supervisor.h"
 
-enum { DOOR_CLOSED_MS = 1000 }; /* sv exit; runsvdir takes up to 5 s to start a runsv again */
+enum {
+    DOOR_CLOSED_MS = 1000, /* sv exit; runsvdir takes up to 5 s to start a runsv again */
+    PUBLISH_LAG_MS = 10,   /* of a start, or until it is ready */
+};
 
 static void step(struct supervisor *supervisor, struct slot *slot,
                  const struct policy_event *event);
@@ -110,6 +113,8 @@ static void spawn(struct supervisor *supervisor, struct slot *slot)
     slot->paused = false;
     slot->started_ms = clock_wall_ms();
     slot->ready_ms = 0;
+    if (!supervisor->publish_at)
+        supervisor->publish_at = clock_mono_ms() + PUBLISH_LAG_MS;
     if (slot->notify_fd >= 0)
         loop_watch(supervisor, slot->notify_fd, WATCH_NOTIFY, slot);
     else
@@ -356,6 +361,7 @@ void child_notified(struct supervisor *supervisor, struct slot *slot)
     if (!memchr(text, '\n', (size_t)size))
         return;
     close_notify(slot);
+    supervisor->publish_at = 0;
     child_feed(supervisor, slot, POLICY_EVENT_READY);
 }
 

@@ -79,17 +79,25 @@ static int replace_in(const char *folder, const char *name, const void *data, si
     return control_replace(path, data, size, 0644);
 }
 
-int control_publish(const char *folder, const struct status_facts *facts)
+int control_publish(const char *folder, const struct status_facts *facts,
+                    struct control_record *before)
 {
-    unsigned char record[STATUS_SIZE];
-    char text[STAT_SIZE], pid[16] = "";
-    status_bytes(facts, record);
-    status_text(facts, text);
+    struct control_record now = {.pid = facts->pid, .pid_written = true};
+    char pid[16] = "";
+    status_bytes(facts, now.status);
+    status_text(facts, now.stat);
     if (facts->pid)
         snprintf(pid, sizeof pid, "%d\n", facts->pid);
     /* status last: who sees the new record finds the texts that belong to it */
-    if (replace_in(folder, "pid", pid, strlen(pid)) ||
-        replace_in(folder, "stat", text, strlen(text)))
+    if ((now.pid != before->pid || !before->pid_written) &&
+        replace_in(folder, "pid", pid, strlen(pid)))
         return -1;
-    return replace_in(folder, "status", record, sizeof record);
+    if (strcmp(now.stat, before->stat) != 0 &&
+        replace_in(folder, "stat", now.stat, strlen(now.stat)))
+        return -1;
+    if (memcmp(now.status, before->status, sizeof now.status) != 0 &&
+        replace_in(folder, "status", now.status, sizeof now.status))
+        return -1;
+    *before = now;
+    return 0;
 }

@@ -17,9 +17,18 @@ void control_close(struct control *control);
 /* Letters waiting, at most size; 0 where none. */
 size_t control_read(const struct control *control, char *letters, size_t size);
 
-/* supervise/status, stat, pid by rename. What cannot be written is tried again at the next change:
- * 0, or -1 with errno. Allocates nothing. */
-int control_publish(const char *folder, const struct status_facts *facts);
+/* What was written last; zero: nothing yet. */
+struct control_record {
+    int pid;
+    bool pid_written;
+    unsigned char status[STATUS_SIZE];
+    char stat[STAT_SIZE];
+};
+
+/* supervise/status, stat, pid by rename, those that differ from before. What cannot be written is
+ * tried again at the next change: 0, or -1 with errno. Allocates nothing. */
+int control_publish(const char *folder, const struct status_facts *facts,
+                    struct control_record *before);
 
 /* Writes a file by way of <path>.new; no allocation, no fsync (state of this boot only). */
 int control_replace(const char *path, const void *data, size_t size, mode_t mode);

@@ -185,6 +185,7 @@ static int time_left(struct supervisor *supervisor)
     deadline = sooner(deadline, supervisor->stop == STOP_ORPHANS ? supervisor->orphan_deadline : 0);
     FOR_EACH_SLOT(supervisor, slot)
     deadline = sooner(sooner(deadline, slot->policy.deadline), slot->door_at);
+    deadline = sooner(deadline, supervisor->dirty ? supervisor->publish_at : 0);
     if (supervisor->console.used)
         deadline = sooner(deadline, now + CONSOLE_RETRY_MS);
     if (!deadline)
@@ -218,6 +219,8 @@ int loop_run(struct supervisor *supervisor)
         take_events(supervisor, events, count < 0 ? 0 : count);
         take_deadlines(supervisor);
     }
+    supervisor->publish_at = 0;
+    state_publish(supervisor);
     log_info("stopped", "all services ended%s",
              supervisor->unclean ? ", not all of them cleanly" : "");
     logs_own_tick(&supervisor->own_log, &supervisor->log_settings, &supervisor->console);

@@ -159,9 +159,10 @@ static void write_state(struct supervisor *supervisor)
 
 void state_publish(struct supervisor *supervisor)
 {
-    if (!supervisor->dirty)
+    if (!supervisor->dirty || clock_mono_ms() < supervisor->publish_at)
         return;
     supervisor->dirty = false;
+    supervisor->publish_at = 0;
     FOR_EACH_SLOT(supervisor, slot)
     {
         if (!slot->dirty)
@@ -178,7 +179,7 @@ void state_publish(struct supervisor *supervisor)
             .leaving = slot->policy.want == POLICY_WANT_LEAVE,
         };
         slot->dirty = false;
-        if (control_publish(slot->instance.folder, &facts))
+        if (control_publish(slot->instance.folder, &facts, &slot->published))
             log_warn("state", "%s/supervise: %s", slot->instance.folder, strerror(errno));
     }
     write_state(supervisor);

@@ -48,6 +48,7 @@ struct slot {
     struct definition definition;
     struct instance instance;
     struct control control;
+    struct control_record published; /* what stands in supervise/ */
     struct service_log log;
 };
 
@@ -81,6 +82,7 @@ struct supervisor {
 
     /* what goes on */
     bool dirty;         /* supervisor.json to be written */
+    int64_t publish_at; /* not before, monotonic: a start is under way */
     int64_t started_ms; /* wall clock */
     int64_t orphans;    /* reaped that were none of ours */
     enum stop_phase stop;
@@ -127,7 +129,8 @@ void child_deadline(struct supervisor *supervisor, struct slot *slot, int64_t no
 void child_clear_waiting(struct supervisor *supervisor);
 
 /* ---- state.c ---- */
-/* supervisor.json and the supervise/ folders of all that changed. */
+/* supervisor.json and the supervise/ folders of all that changed, but where a start that has just
+ * been made would have to share its processor with that: then a moment later. */
 void state_publish(struct supervisor *supervisor);
 
 /* ---- stop.c ---- */
