@@ -135,9 +135,9 @@ bool claim_view_is_followed(struct scheduler *scheduler, const struct claim_view
         return false;
     char *key =
         store_text(scheduler->store, "SELECT natural_key FROM tasks WHERE id = ?1", "i", task);
-    int64_t earlier = key ? json_integer_value(json_object_get(view->cleanups, key)) : 0;
+    bool followed = key && json_object_get(view->cleanups, key) != NULL;
     free(key);
-    return earlier != 0 && earlier != task;
+    return followed;
 }
 
 static json_t *ask_first(struct scheduler *scheduler, const char *repo)
