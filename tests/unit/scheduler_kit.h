@@ -253,6 +253,37 @@ static inline char *kit_text(struct kit *kit, const char *format, ...)
 #define assert_number(kit, expected, ...)                                                          \
     assert_int_equal(kit_number(kit, __VA_ARGS__), (int64_t)(expected))
 
+/* Every row of every table but meta, as text: for what must change nothing. Caller frees. */
+static inline char *kit_dump(struct kit *kit)
+{
+    struct buffer out = {0};
+    sqlite3_stmt *tables = NULL, *row = NULL;
+    assert_int_equal(
+        sqlite3_prepare_v2(kit->store->db,
+                           "SELECT name FROM sqlite_master WHERE type = 'table'"
+                           " AND name NOT IN ('meta', 'sqlite_sequence') ORDER BY name",
+                           -1, &tables, NULL),
+        SQLITE_OK);
+    while (sqlite3_step(tables) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(tables, 0);
+        char *sql = xformat("SELECT * FROM %s ORDER BY 1, 2, 3", name);
+        assert_int_equal(sqlite3_prepare_v2(kit->store->db, sql, -1, &row, NULL), SQLITE_OK);
+        while (sqlite3_step(row) == SQLITE_ROW) {
+            buffer_text(&out, name);
+            for (int i = 0; i < sqlite3_column_count(row); i++)
+                buffer_format(&out, " %s=%s", sqlite3_column_name(row, i),
+                              sqlite3_column_text(row, i)
+                                  ? (const char *)sqlite3_column_text(row, i)
+                                  : "null");
+            buffer_text(&out, "\n");
+        }
+        sqlite3_finalize(row);
+        free(sql);
+    }
+    sqlite3_finalize(tables);
+    return buffer_take(&out);
+}
+
 /* ---- events ---- */
 
 /* Puts a row into the inbox; its number. */
