@@ -95,7 +95,11 @@ BENCH_TOOLS := $(addprefix $(BUILD)/bench/,beat bare_loop next_reply)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/restart/%.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
-bench-tools: all $(BENCH_TOOLS)
+BENCH_INGRESS_TOOLS := $(addprefix $(BUILD)/bench/,load sqlite_alone)
+$(BENCH_INGRESS_TOOLS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/ingress/%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lsqlite3 -lnettle
+bench-tools: all $(BENCH_TOOLS) $(BENCH_INGRESS_TOOLS)
 # ---- end of bench tools ----
 
 # ---- test tools: programs that only tests start ----

@@ -181,6 +181,8 @@ static void ingress_metrics(struct buffer *text, const struct state *state)
             (double)inbox->commit_us / 1e6);
     gauge(text, "orch_inbox_commit_seconds_max", "Longest transaction since the start.",
           (double)inbox->worst_commit_us / 1e6);
+    gauge(text, "orch_inbox_newest", "Number of the newest event kept since the start.",
+          (double)inbox->newest);
     gauge(text, "orch_inbox_queued", "Events waiting for a transaction.", (double)inbox->queued);
     gauge(text, "orch_inbox_wal_pages", "Pages in the write-ahead log.", inbox->wal_pages);
     counter(text, "orch_inbox_checkpoints_total", "Checkpoints.", (double)inbox->checkpoints);
