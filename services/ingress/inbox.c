@@ -22,8 +22,8 @@ enum {
     REOPEN_MS = 250,
     PRUNE_MS = 60 * 1000,
     PRUNE_ROWS = 200,
-    CHECKPOINT_PAGES = 1024, /* of 16 KiB */
-    CHECKPOINT_REST = 64,    /* few enough to be moved by the writer between two batches */
+    CHECKPOINT_PAGES = 2048, /* of 8 KiB */
+    CHECKPOINT_REST = 128,   /* few enough to be moved by the writer between two batches */
     CHECKPOINT_TRIES = 4,
 };
 static const int64_t keep_ms = INT64_C(30) * 24 * 3600 * 1000;
@@ -133,7 +133,7 @@ static int continue_numbering(struct inbox *inbox, char *fault, size_t size)
 {
     int64_t position = inbox_db_position(inbox->store_path, fault, size);
     if (position < 0)
-        return inbox_db_is_virgin(&inbox->db) ? -1 : 0;
+        return inbox_db_newest(&inbox->db) > 0 ? 0 : -1;
     return inbox_db_number_above(&inbox->db, position, fault, size);
 }
 

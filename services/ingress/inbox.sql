@@ -2,7 +2,7 @@
 -- position in main.db, in the transaction of what it did.
 
 CREATE TABLE events (
-    seq         INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of acceptance
+    seq         INTEGER PRIMARY KEY,                -- order of acceptance; the newest row is never deleted
     source      TEXT NOT NULL,                      -- plane | gitea | local | operator
     delivery    TEXT NOT NULL,                      -- plane, gitea: SHA-256 of the body; local, operator: its own id
     body        BLOB NOT NULL,                      -- the raw bytes as they came

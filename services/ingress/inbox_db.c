@@ -85,8 +85,8 @@ static int prepare(struct inbox_db *inbox, char *fault, size_t size)
         {&inbox->begin, "BEGIN IMMEDIATE"},
         {&inbox->commit, "COMMIT"},
         {&inbox->rollback, "ROLLBACK"},
-        {&inbox->insert, "INSERT INTO events (source, delivery, body, headers, received_at) "
-                         "VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"},
+        {&inbox->insert, "INSERT INTO events (seq, source, delivery, body, headers, received_at) "
+                         "VALUES (?6, ?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"},
         {&inbox->find, "SELECT seq FROM events WHERE source = ?1 AND delivery = ?2"},
     };
     for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
@@ -97,9 +97,10 @@ static int prepare(struct inbox_db *inbox, char *fault, size_t size)
     return 0;
 }
 
-/* Pages of 16 KiB: fewer, larger writes for bodies of some KiB. Checkpoints belong to another
- * connection (inbox_db_checkpoint), hence wal_autocheckpoint 0. */
-static const char writer_pragmas[] = "PRAGMA page_size = 16384;"
+/* Pages of 8 KiB: a body of some KiB has no overflow chain, and the pages of the deduplication's
+ * index, which are written at random, are no larger than they need be. Checkpoints belong to
+ * another connection (inbox_db_checkpoint), hence wal_autocheckpoint 0. */
+static const char writer_pragmas[] = "PRAGMA page_size = 8192;"
                                      "PRAGMA journal_mode = WAL;"
                                      "PRAGMA synchronous = FULL;"
                                      "PRAGMA foreign_keys = ON;"
@@ -174,30 +175,18 @@ int64_t inbox_db_position(const char *store_path, char *fault, size_t size)
     return position;
 }
 
-static const char last_number[] = "SELECT seq FROM sqlite_sequence WHERE name = 'events'";
-
-bool inbox_db_is_virgin(struct inbox_db *inbox)
+int64_t inbox_db_newest(struct inbox_db *inbox)
 {
-    return number_of(inbox->db, last_number, 0) == 0;
+    return number_of(inbox->db, "SELECT max(seq) FROM events", 0);
 }
 
 int inbox_db_number_above(struct inbox_db *inbox, int64_t position, char *fault, size_t size)
 {
-    char sql[200];
-    int64_t last = number_of(inbox->db, last_number, 0);
-    if (last < 0)
+    int64_t newest = inbox_db_newest(inbox);
+    if (newest < 0)
         return fail(inbox->db, "read the numbering", fault, size);
-    if (last >= position)
-        return 0;
-    snprintf(sql, sizeof sql,
-             "BEGIN IMMEDIATE; DELETE FROM sqlite_sequence WHERE name = 'events';"
-             "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', %lld); COMMIT",
-             (long long)position);
-    if (sqlite3_exec(inbox->db, sql, NULL, NULL, NULL) == SQLITE_OK)
-        return 0;
-    fail(inbox->db, "go on with the numbering", fault, size);
-    inbox_db_rollback(inbox);
-    return -1;
+    inbox->first_seq = newest < position ? position + 1 : 0;
+    return 0;
 }
 
 /* ---- one batch ---- */
@@ -233,12 +222,17 @@ int inbox_db_insert(struct inbox_db *inbox, struct inbox_event *event, char *fau
     sqlite3_bind_blob64(insert, 3, event->body, event->size, SQLITE_STATIC);
     sqlite3_bind_text(insert, 4, event->headers[0] ? event->headers : "{}", -1, SQLITE_STATIC);
     sqlite3_bind_int64(insert, 5, event->received_at);
+    if (inbox->first_seq)
+        sqlite3_bind_int64(insert, 6, inbox->first_seq);
+    else
+        sqlite3_bind_null(insert, 6); /* one above the last */
     if (step_once(inbox, insert, "insert", fault, size) < 0)
         return -1;
     event->duplicate = sqlite3_changes(inbox->db) == 0;
     if (event->duplicate)
         return find_seq(inbox, event, fault, size);
     event->seq = sqlite3_last_insert_rowid(inbox->db);
+    inbox->first_seq = 0;
     return 0;
 }
 
@@ -276,7 +270,8 @@ int inbox_db_probe(struct inbox_db *inbox, char *fault, size_t size)
 static int64_t last_to_prune(struct inbox_db *inbox, int64_t seq, int64_t before_ms, int max,
                              int *count)
 {
-    static const char sql[] = "SELECT seq, received_at FROM events ORDER BY seq LIMIT ?1";
+    static const char sql[] = "SELECT seq, received_at FROM events"
+                              " WHERE seq < (SELECT max(seq) FROM events) ORDER BY seq LIMIT ?1";
     sqlite3_stmt *statement = NULL;
     int64_t last = 0;
     *count = 0;

@@ -13,7 +13,8 @@ struct inbox_event;
 struct inbox_db {
     sqlite3 *db;
     sqlite3_stmt *begin, *commit, *rollback, *insert, *find;
-    int wal_pages; /* pages in the write-ahead log after the last commit */
+    int64_t first_seq; /* of the next row, where that is more than one above the last; else 0 */
+    int wal_pages;     /* pages in the write-ahead log after the last commit */
 };
 
 /* Opens, creates or migrates the file. 0, or -1 with a text in fault and nothing left open. */
@@ -27,8 +28,8 @@ int64_t inbox_db_position(const char *store_path, char *fault, size_t size);
  * must not number what is new as something that was acted on long ago. 0, or -1 with a text in
  * fault. */
 int inbox_db_number_above(struct inbox_db *inbox, int64_t position, char *fault, size_t size);
-/* No row was ever kept in it. */
-bool inbox_db_is_virgin(struct inbox_db *inbox);
+/* Number of the newest row, 0 where there is none, -1 where it cannot be read. */
+int64_t inbox_db_newest(struct inbox_db *inbox);
 
 /* False where the file was renamed or removed under us: what is committed then is lost. */
 bool inbox_db_in_place(struct inbox_db *inbox);
@@ -43,8 +44,9 @@ void inbox_db_rollback(struct inbox_db *inbox);
 /* Writes the header page as it is and commits: proves that the file can be written. */
 int inbox_db_probe(struct inbox_db *inbox, char *fault, size_t size);
 
-/* Deletes up to max of the oldest rows while they are at or below seq and received before the time.
- * Returns how many, or -1 with a text in fault. */
+/* Deletes up to max of the oldest rows while they are at or below seq and received before the time,
+ * but never the newest of all: numbering goes on from it. Returns how many, or -1 with a text in
+ * fault. */
 int inbox_db_prune(struct inbox_db *inbox, int64_t seq, int64_t before_ms, int max, char *fault,
                    size_t size);
 

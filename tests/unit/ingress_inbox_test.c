@@ -1,7 +1,8 @@
 /* The inbox with its own two threads: many senders, one writer, a checkpointer beside it.
  *
  * Mutations tried, each red: kept said of what failed; a queue without a bound; the log never
- * started over (no checkpoint); old rows deleted that nobody has acted on. */
+ * started over (no checkpoint); old rows deleted that nobody has acted on; the newest row deleted.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -289,6 +290,8 @@ static void only_old_rows_that_were_acted_on_go(void **context)
     assert_int_equal(inbox_db_prune(&db, 6, 100, 2, fault, sizeof fault), 2);
     assert_int_equal(inbox_db_prune(&db, 6, 100, 100, fault, sizeof fault), 1);
     assert_int_equal(inbox_db_prune(&db, 6, 100, 100, fault, sizeof fault), 0);
+    assert_int_equal(inbox_db_prune(&db, 10, 100, 100, fault, sizeof fault), 3);
+    assert_int_equal(inbox_db_newest(&db), 10); /* numbering goes on from it */
     inbox_db_close(&db);
 }
 

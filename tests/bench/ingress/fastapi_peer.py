@@ -19,7 +19,7 @@ database = sqlite3.connect(os.environ["PEER_DB"], isolation_level=None, check_sa
 database.execute("PRAGMA journal_mode=WAL")
 database.execute("PRAGMA synchronous=FULL")
 database.execute(
-    "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, source TEXT NOT NULL,"
     " delivery TEXT NOT NULL, body BLOB NOT NULL, headers TEXT NOT NULL, received_at INTEGER NOT NULL,"
     " UNIQUE (source, delivery))"
 )
