@@ -138,13 +138,18 @@ bool peers_answers(struct peers *peers, const char *service)
     return answers;
 }
 
+/* NULL where there is none of ours: the one of a supervisor that has gone tells of its services, and
+ * the first answers after a start would call them down, or ready, which they were. */
 static json_t *read_supervisor(const struct peers *peers)
 {
     size_t size;
     char *text = file_read(peers->supervisor_file, SUPERVISOR_FILE_MAX, &size);
     json_t *file = text ? json_loadb(text, size, 0, NULL) : NULL;
     free(text);
-    return file;
+    if (json_integer_value(json_object_get(file, "pid")) == getppid())
+        return file;
+    json_decref(file);
+    return NULL;
 }
 
 static const json_t *supervised(const json_t *file, const char *name)
