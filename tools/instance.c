@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/file.h"
+#include "lib/lock.h"
 #include "tools/orchctl.h"
 
 enum { TOKEN_MAX = 4096, STATE_MAX = 1024 * 1024 };
@@ -86,8 +87,20 @@ char *instance_supervise(const struct ctl *ctl, const char *service, const char 
     return path;
 }
 
+/* The file outlives a killed supervisor, whose pid may be anybody's by now: who holds the lock
+ * lives. */
+static bool is_supervised(const struct ctl *ctl)
+{
+    char *path = xformat("%s/supervisor.lock", ctl->config->run_dir);
+    enum lock_state state = lock_ask(path);
+    free(path);
+    return state != LOCK_FREE;
+}
+
 json_t *instance_supervisor(const struct ctl *ctl)
 {
+    if (!is_supervised(ctl))
+        return NULL;
     char *path = xformat("%s/supervisor.json", ctl->config->run_dir);
     size_t size = 0;
     char *text = file_read(path, STATE_MAX, &size);

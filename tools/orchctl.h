@@ -23,7 +23,7 @@ struct config *instance_config(struct ctl *ctl);
 enum ctl_exit instance_find(struct ctl *ctl);
 /* "<sv folder>/<service>/supervise/<file>"; caller frees. */
 char *instance_supervise(const struct ctl *ctl, const char *service, const char *file);
-/* supervisor.json, NULL where there is none. Caller decrefs. */
+/* supervisor.json, NULL where no supervisor lives. Caller decrefs. */
 json_t *instance_supervisor(const struct ctl *ctl);
 
 /* ---- http.c ---- */

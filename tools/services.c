@@ -14,6 +14,7 @@
 #include "tools/orchctl.h"
 
 enum { ANSWER_MS = 500, LOOK_MS = 20, RESTART_MS = 40000, UPGRADE_MS = 20000 };
+enum { LOOKS_PER_RECORD = 5, HOPELESS_RESTARTS = 5 };
 
 static int read_pid(const struct ctl *ctl, const char *service)
 {
@@ -39,17 +40,55 @@ static bool write_control(const struct ctl *ctl, const char *service)
     return written;
 }
 
+/* The supervisor's record of a service; NULL where there is none. Caller decrefs. */
+static json_t *record_of(const struct ctl *ctl, const char *service)
+{
+    json_t *state = instance_supervisor(ctl), *found = NULL, *record;
+    size_t index;
+    json_array_foreach(json_object_get(state, "services"), index, record)
+    {
+        const char *name = text_field(record, "name");
+        if (name && strcmp(name, service) == 0)
+            found = json_incref(record);
+    }
+    json_decref(state);
+    return found;
+}
+
+struct waiting {
+    const char *service;
+    int before;         /* pid */
+    long long restarts; /* that the supervisor had counted */
+    char words[200];    /* what became of it, for a complaint */
+};
+
+/* One that ends at every start will not answer; there is no need to wait for it. */
+static bool keeps_ending(const struct ctl *ctl, struct waiting *waiting)
+{
+    json_t *record = record_of(ctl, waiting->service);
+    bool hopeless = text_number(record, "restarts") - waiting->restarts >= HOPELESS_RESTARTS;
+    const char *reason = text_field(json_object_get(record, "last_obituary"), "reason");
+    if (hopeless)
+        snprintf(waiting->words, sizeof waiting->words, "ends at every start (%.100s)",
+                 reason ? reason : "?");
+    json_decref(record);
+    return hopeless;
+}
+
 /* Another process than before that answers. Its pid, or 0 where none came in time. */
-static int wait_for_another(const struct ctl *ctl, const char *service, int before)
+static int wait_for_another(const struct ctl *ctl, struct waiting *waiting)
 {
     int64_t until = clock_mono_ms() + RESTART_MS;
-    while (clock_mono_ms() < until) {
-        int pid = read_pid(ctl, service), answering = 0;
+    snprintf(waiting->words, sizeof waiting->words, "does not answer");
+    for (int looks = 1; clock_mono_ms() < until; looks++) {
+        int pid = read_pid(ctl, waiting->service), answering = 0;
         /* Only a living other process is pinged: a connection to a dying one may hang on it. */
-        if (pid && pid != before &&
-            bus_ping(ctl->config->run_dir, service, ANSWER_MS, &answering) == 0 &&
-            answering != before)
+        if (pid && pid != waiting->before &&
+            bus_ping(ctl->config->run_dir, waiting->service, ANSWER_MS, &answering) == 0 &&
+            answering != waiting->before)
             return answering;
+        if (looks % LOOKS_PER_RECORD == 0 && keeps_ending(ctl, waiting))
+            break;
         poll(NULL, 0, LOOK_MS);
     }
     return 0;
@@ -58,12 +97,17 @@ static int wait_for_another(const struct ctl *ctl, const char *service, int befo
 static enum ctl_exit restart(struct ctl *ctl, const char *service, json_t *done)
 {
     int64_t from = clock_mono_ms();
-    int before = read_pid(ctl, service);
+    json_t *record = record_of(ctl, service);
+    struct waiting waiting = {.service = service,
+                              .before = read_pid(ctl, service),
+                              .restarts = text_number(record, "restarts")};
+    int before = waiting.before;
+    json_decref(record);
     if (!write_control(ctl, service))
         return CTL_NOT_REACHABLE;
-    int pid = wait_for_another(ctl, service, before);
+    int pid = wait_for_another(ctl, &waiting);
     if (!pid) {
-        complain("%s was told to restart and does not answer; see orchctl tail %s", service,
+        complain("%s was told to restart and %s; see orchctl tail %s", service, waiting.words,
                  service);
         return CTL_REFUSED;
     }
@@ -115,19 +159,15 @@ enum ctl_exit ctl_restart(struct ctl *ctl)
 
 /* ---- upgrade ---- */
 
-static int64_t number_of(const json_t *state, const char *field)
-{
-    return json_integer_value(json_object_get(state, field));
-}
-
 /* The supervisor counts both in its file. */
 static enum ctl_exit wait_for_upgrade(const struct ctl *ctl, const json_t *before)
 {
     int64_t until = clock_mono_ms() + UPGRADE_MS;
     while (clock_mono_ms() < until) {
         json_t *state = instance_supervisor(ctl);
-        bool refused = number_of(state, "upgrades_refused") > number_of(before, "upgrades_refused");
-        bool taken = number_of(state, "upgrades") > number_of(before, "upgrades");
+        bool refused =
+            text_number(state, "upgrades_refused") > text_number(before, "upgrades_refused");
+        bool taken = text_number(state, "upgrades") > text_number(before, "upgrades");
         if (refused)
             complain("the supervisor goes on with the old program: %s",
                      json_string_value(json_object_get(state, "upgrade_error")));
@@ -144,13 +184,13 @@ static enum ctl_exit wait_for_upgrade(const struct ctl *ctl, const json_t *befor
 
 static enum ctl_exit upgrade_supervisor(const struct ctl *ctl, const json_t *state)
 {
-    int64_t pid = number_of(state, "pid");
+    long long pid = text_number(state, "pid");
     if (pid <= 0) {
-        complain("no supervisor.json in %s: it is not running", ctl->config->run_dir);
+        complain("no supervisor runs in %s", ctl->config->run_dir);
         return CTL_NOT_REACHABLE;
     }
     if (kill((pid_t)pid, SIGUSR2) < 0) {
-        complain("cannot signal the supervisor (pid %lld): %s", (long long)pid, strerror(errno));
+        complain("cannot signal the supervisor (pid %lld): %s", pid, strerror(errno));
         return errno == ESRCH ? CTL_NOT_REACHABLE : CTL_REFUSED;
     }
     return wait_for_upgrade(ctl, state);
@@ -182,14 +222,17 @@ enum ctl_exit ctl_upgrade(struct ctl *ctl)
     json_t *state = instance_supervisor(ctl), *done = json_array();
     enum ctl_exit result = upgrade_supervisor(ctl, state);
     if (result == CTL_DONE && !ctl->request.json) {
-        printf("supervisor upgraded (pid %lld)\n", (long long)number_of(state, "pid"));
+        printf("supervisor upgraded (pid %lld)\n", text_number(state, "pid"));
         fflush(stdout);
     }
-    if (result == CTL_DONE)
-        result = restart_all(ctl, state, done);
+    if (result == CTL_DONE) {
+        json_t *now = instance_supervisor(ctl); /* what is wanted may have changed meanwhile */
+        result = restart_all(ctl, now, done);
+        json_decref(now);
+    }
     if (ctl->request.json && result == CTL_DONE)
-        print_json(
-            json_pack("{s:I,s:O}", "supervisor_pid", number_of(state, "pid"), "services", done));
+        print_json(json_pack("{s:I,s:O}", "supervisor_pid", (json_int_t)text_number(state, "pid"),
+                             "services", done));
     json_decref(done);
     json_decref(state);
     return result;
