@@ -82,18 +82,20 @@ static void start_parts(struct service *service, struct ingress *ingress, int do
     free(inbox_path);
 }
 
+/* To whoever asks over the bus, and to our own pages. */
 static void tell_status(struct service *service, struct ingress *ingress)
 {
     struct inbox_stats inbox;
     inbox_stats(ingress->inbox, &inbox);
-    json_t *counters = json_pack("{sI sI sI sI}", "kept", (json_int_t)inbox.kept, "duplicates",
-                                 (json_int_t)inbox.duplicates, "failed", (json_int_t)inbox.failed,
-                                 "batches", (json_int_t)inbox.batches);
-    bus_set_status(service->bus, inbox.writable ? "ready" : "degraded",
-                   inbox.writable ? "accepting events" : "refusing events: see last_error",
-                   counters);
-    if (inbox.error[0])
-        bus_set_error(service->bus, inbox.error);
+    const char *state = !inbox.open ? "starting" : inbox.writable ? "ready" : "degraded";
+    const char *doing = inbox.writable ? "accepting events" : "refusing events: see last_error";
+    json_t *counters =
+        json_pack("{sI sI sI sI sI}", "kept", (json_int_t)inbox.kept, "duplicates",
+                  (json_int_t)inbox.duplicates, "failed", (json_int_t)inbox.failed, "refused",
+                  (json_int_t)inbox.refused, "batches", (json_int_t)inbox.batches);
+    peers_note_self(ingress->peers, state, doing, inbox.error, json_deep_copy(counters));
+    bus_set_status(service->bus, state, doing, counters);
+    bus_set_error(service->bus, inbox.error);
 }
 
 static void take_bus(struct service *service, struct ingress *ingress, struct doorbell *doorbell)
@@ -126,12 +128,14 @@ static void run(struct service *service, struct ingress *ingress, struct doorbel
         if (!ready) {
             inbox_stats(ingress->inbox, &inbox);
             ready = inbox.open;
-            if (ready)
+            if (ready) {
                 service_ready(service);
-            else
+                next_status = now;
+            } else {
                 wait = READY_LOOK_MS;
+            }
         }
-        if (ready && now >= next_status) {
+        if (now >= next_status) {
             tell_status(service, ingress);
             next_status = now + STATUS_MS;
         }

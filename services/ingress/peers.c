@@ -120,6 +120,21 @@ bool peers_take(struct peers *peers, const struct bus_item *item)
     return true;
 }
 
+void peers_note_self(struct peers *peers, const char *state, const char *doing, const char *error,
+                     json_t *counters)
+{
+    struct peer *self = &peers->peers[SERVICE_ingress];
+    pthread_mutex_lock(&peers->lock);
+    snprintf(self->state, sizeof self->state, "%s", state);
+    snprintf(self->doing, sizeof self->doing, "%s", doing);
+    snprintf(self->error, sizeof self->error, "%s", error);
+    json_decref(self->counters);
+    self->counters = counters;
+    self->pid = getpid();
+    self->answered_ms = clock_mono_ms();
+    pthread_mutex_unlock(&peers->lock);
+}
+
 /* ---- telling ---- */
 
 static bool is_answering(const struct peer *peer)
@@ -226,10 +241,6 @@ json_t *peers_services(struct peers *peers)
     json_t *array = json_array();
     json_t *file = read_supervisor(peers);
     pthread_mutex_lock(&peers->lock);
-    struct peer *self = &peers->peers[SERVICE_ingress];
-    self->answered_ms = clock_mono_ms();
-    self->pid = getpid();
-    snprintf(self->state, sizeof self->state, "ready");
     for (int i = 0; i < SERVICE_COUNT; i++)
         json_array_append_new(array, service_row(&peers->peers[i], service_names[i],
                                                  supervised(file, service_names[i])));

@@ -21,6 +21,10 @@ int peers_ask(struct peers *peers, struct bus *bus);
 /* Main loop only: the end of a post. False where the tag is not ours. */
 bool peers_take(struct peers *peers, const struct bus_item *item);
 
+/* Any thread. What this service says of itself. Takes counters. */
+void peers_note_self(struct peers *peers, const char *state, const char *doing, const char *error,
+                     json_t *counters);
+
 /* Any thread. [{name,state,pid,uptime_s,restarts,age_ms,doing,counters,last_error}] in order of
  * start; caller decrefs. From supervisor.json where there is one, and the last answers. */
 json_t *peers_services(struct peers *peers);
