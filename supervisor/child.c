@@ -48,21 +48,12 @@ static void close_notify(struct slot *slot)
     slot->notify_fd = -1;
 }
 
-static void fill_reason(struct obituary *last, int exit_code, int signal)
-{
-    if (signal)
-        snprintf(last->reason, sizeof last->reason, "signal %d (%s)", signal, strsignal(signal));
-    else
-        snprintf(last->reason, sizeof last->reason, "exit %d%s", exit_code,
-                 exit_code == POLICY_LOCK_HELD_EXIT ? " (its lock is held by another)" : "");
-}
-
 /* Nothing was started: the policy sees a death, people the reason. */
 static void start_failed(struct supervisor *supervisor, struct slot *slot, const char *what,
                          int error)
 {
     snprintf(slot->last.reason, sizeof slot->last.reason, "%s: %s", what, strerror(error));
-    snprintf(slot->log.said, sizeof slot->log.said, "%.*s: %s", LOG_LAST_SIZE - 40,
+    snprintf(slot->last.said, sizeof slot->last.said, "%.*s: %s", LOG_LAST_SIZE - 40,
              slot->instance.program, strerror(error));
     close_notify(slot);
     instance_resolve(&slot->instance, &slot->definition, supervisor->path);
@@ -149,35 +140,7 @@ static void spawn_finish(struct supervisor *supervisor, struct slot *slot)
     slot->pidfd = started.pidfd;
 }
 
-/* ---- telling ---- */
-
-/* Reads what is left in the pipe: its last words end where the next one's begin. */
-static void hear_last_words(struct supervisor *supervisor, struct slot *slot,
-                            struct obituary *death)
-{
-    for (int i = 0; i < 4 && logs_read(&slot->log, &supervisor->log_settings, &supervisor->console);
-         i++)
-        continue;
-    logs_flush(&slot->log, &supervisor->log_settings, &supervisor->console);
-    snprintf(death->said, sizeof death->said, "%s", slot->log.said);
-    slot->log.said[0] = '\0';
-}
-
-static void say_obituary(const struct supervisor *supervisor, const struct slot *slot,
-                         const struct obituary *death)
-{
-    char next[64];
-    if (slot->policy.want != POLICY_WANT_UP || supervisor->stop)
-        snprintf(next, sizeof next, "stays down");
-    else if (death->delay_ms)
-        snprintf(next, sizeof next, "next start in %lld ms", (long long)death->delay_ms);
-    else
-        snprintf(next, sizeof next, "started again");
-    log_line(death->asked ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "ended", NULL,
-             "%s: %s after %lld ms%s; %s; %lld restarts%s%s", slot->definition.name, death->reason,
-             (long long)death->uptime_ms, death->asked ? ", as asked" : "", next,
-             (long long)slot->policy.restarts, *death->said ? "; last line: " : "", death->said);
-}
+/* ---- doing ---- */
 
 static void perform(struct supervisor *supervisor, struct slot *slot, unsigned actions)
 {
@@ -208,22 +171,18 @@ static void perform(struct supervisor *supervisor, struct slot *slot, unsigned a
     }
 }
 
-static void write_obituary(struct slot *slot, const struct policy_event *event, int64_t uptime)
+static void note_change(struct supervisor *supervisor, struct slot *slot, bool changed)
 {
-    struct obituary *last = &slot->last;
-    enum policy_state state = slot->policy.state;
-    last->at_ms = clock_wall_ms();
-    last->exit_code = event->exit_code;
-    last->signal = event->signal;
-    last->asked = slot->policy.last_asked;
-    last->uptime_ms = uptime;
-    last->delay_ms =
-        state == POLICY_STATE_BACKOFF || (state == POLICY_STATE_FINISHING && !slot->policy.asked)
-            ? slot->policy.delay
-            : 0;
-    last->said[0] = '\0';
-    if (event->exit_code >= 0 || event->signal)
-        fill_reason(last, event->exit_code, event->signal);
+    if (changed)
+        slot->changed_ms = clock_wall_ms();
+    if (!slot->pid)
+        slot->started_ms = 0;
+    if (!slot->policy.ready_at)
+        slot->ready_ms = 0;
+    else if (!slot->ready_ms)
+        slot->ready_ms = clock_wall_ms();
+    slot->dirty = true;
+    supervisor->dirty = true;
 }
 
 static void step(struct supervisor *supervisor, struct slot *slot, const struct policy_event *event)
@@ -234,29 +193,13 @@ static void step(struct supervisor *supervisor, struct slot *slot, const struct 
     unsigned actions = policy_step(&slot->policy, &supervisor->policy, event, now);
     struct obituary death;
     if (actions & POLICY_OBITUARY) {
-        write_obituary(slot, event, started_at ? now - started_at : 0);
+        obituary_write(slot, event, started_at ? now - started_at : 0);
         death = slot->last;
     }
     perform(supervisor, slot, actions);
-    if (actions & POLICY_OBITUARY) {
-        /* Said after the next start, so that talking does not delay it. A start that failed at once
-         * has left an obituary of its own meanwhile, and that is the last one. */
-        bool still_last = memcmp(&slot->last, &death, sizeof death) == 0;
-        hear_last_words(supervisor, slot, &death);
-        say_obituary(supervisor, slot, &death);
-        if (still_last)
-            slot->last = death;
-    }
-    if (slot->policy.state != before || actions)
-        slot->changed_ms = clock_wall_ms();
-    if (!slot->pid)
-        slot->started_ms = 0;
-    if (!slot->policy.ready_at)
-        slot->ready_ms = 0;
-    else if (!slot->ready_ms)
-        slot->ready_ms = clock_wall_ms();
-    slot->dirty = true;
-    supervisor->dirty = true;
+    if (actions & POLICY_OBITUARY)
+        obituary_tell(supervisor, slot, &death);
+    note_change(supervisor, slot, slot->policy.state != before || actions);
 }
 
 /* ---- what comes in ---- */

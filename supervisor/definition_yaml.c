@@ -126,7 +126,7 @@ static int read_key(struct reading *reading, const yaml_node_t *key, const yaml_
 {
     struct definition *definition = reading->definition;
     const char *name = text_of(key);
-    int64_t number;
+    int64_t number = 0;
     if (!name)
         return fail(reading, key, "a key is wanted");
     if (strcmp(name, "after") == 0)

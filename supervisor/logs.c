@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "lib/clock.h"
@@ -246,28 +247,50 @@ int logs_open(struct service_log *log, const char *home, const char *service)
     return 0;
 }
 
+/* One read of at most `most` bytes; what read() returned. */
+static ssize_t read_some(struct service_log *log, const struct logs_settings *settings,
+                         struct console *console, size_t most)
+{
+    static char data[READ_BYTES];
+    ssize_t size =
+        log->read_fd < 0 ? 0 : read(log->read_fd, data, most < sizeof data ? most : sizeof data);
+    for (char *at = data, *end = data + size; size > 0 && at < end;) {
+        char *newline = memchr(at, '\n', (size_t)(end - at));
+        size_t piece = (size_t)((newline ? newline : end) - at);
+        size_t room = LOG_LINE_MAX - log->used;
+        size_t kept = piece < room ? piece : room;
+        memcpy(log->line + log->used, at, kept);
+        log->used += kept;
+        log->lost += piece - kept;
+        if (newline)
+            take_line(log, settings, console);
+        at += piece + (newline != NULL);
+    }
+    return size;
+}
+
 bool logs_read(struct service_log *log, const struct logs_settings *settings,
                struct console *console)
 {
-    static char data[READ_BYTES];
-    for (int round = 0; round < READ_ROUNDS; round++) {
-        ssize_t size = log->read_fd < 0 ? 0 : read(log->read_fd, data, sizeof data);
-        if (size <= 0)
+    for (int round = 0; round < READ_ROUNDS; round++)
+        if (read_some(log, settings, console, READ_BYTES) <= 0)
             return false;
-        for (char *at = data, *end = data + size; at < end;) {
-            char *newline = memchr(at, '\n', (size_t)(end - at));
-            size_t piece = (size_t)((newline ? newline : end) - at);
-            size_t room = LOG_LINE_MAX - log->used;
-            size_t kept = piece < room ? piece : room;
-            memcpy(log->line + log->used, at, kept);
-            log->used += kept;
-            log->lost += piece - kept;
-            if (newline)
-                take_line(log, settings, console);
-            at += piece + (newline != NULL);
-        }
-    }
     return true;
+}
+
+size_t logs_pending(const struct service_log *log)
+{
+    int bytes = 0;
+    return log->read_fd >= 0 && ioctl(log->read_fd, FIONREAD, &bytes) == 0 ? (size_t)bytes : 0;
+}
+
+void logs_read_last(struct service_log *log, const struct logs_settings *settings,
+                    struct console *console, size_t pending)
+{
+    ssize_t size;
+    while (pending && (size = read_some(log, settings, console, pending)) > 0)
+        pending -= (size_t)size;
+    logs_flush(log, settings, console);
 }
 
 void logs_flush(struct service_log *log, const struct logs_settings *settings,

@@ -57,6 +57,14 @@ void logs_close(struct service_log *log, const struct logs_settings *settings,
 bool logs_read(struct service_log *log, const struct logs_settings *settings,
                struct console *console);
 
+/* Bytes in the pipe. Asked between a death and the next start, it says where the words of the one
+ * end and those of the other begin. */
+size_t logs_pending(const struct service_log *log);
+
+/* Takes so many bytes, and ends the line that their writer left unfinished. */
+void logs_read_last(struct service_log *log, const struct logs_settings *settings,
+                    struct console *console, size_t pending);
+
 /* Ends a line that its writer left unfinished (it died). */
 void logs_flush(struct service_log *log, const struct logs_settings *settings,
                 struct console *console);

@@ -23,13 +23,15 @@ enum {
 };
 
 struct obituary {
-    int64_t at_ms; /* wall clock; 0: it never died */
-    int exit_code; /* -1: signal, or not started */
+    int64_t number; /* of this service's deaths */
+    int64_t at_ms;  /* wall clock; 0: it never died */
+    int exit_code;  /* -1: signal, or not started */
     int signal;
     bool asked;
     int64_t uptime_ms, delay_ms; /* until the next start */
     char reason[REASON_SIZE]; /* "exit 1", "signal 9 (Killed)", "exec: No such file or directory" */
     char said[LOG_LAST_SIZE]; /* its last line */
+    size_t pending;           /* bytes of its words that were still in the pipe */
 };
 
 struct slot {
@@ -127,6 +129,13 @@ void child_notified(struct supervisor *supervisor, struct slot *slot);
 void child_deadline(struct supervisor *supervisor, struct slot *slot, int64_t now);
 /* Starts those whose predecessors are ready. */
 void child_clear_waiting(struct supervisor *supervisor);
+
+/* ---- obituary.c ---- */
+/* How it died becomes slot->last; uptime in ms. After the step that the death made. */
+void obituary_write(struct slot *slot, const struct policy_event *event, int64_t uptime);
+/* Adds its last line and says it, after the next start, so that talking does not delay it. A start
+ * that failed at once has left an obituary of its own meanwhile, and that stays the last one. */
+void obituary_tell(struct supervisor *supervisor, struct slot *slot, struct obituary *death);
 
 /* ---- state.c ---- */
 /* supervisor.json and the supervise/ folders of all that changed, but where a start that has just

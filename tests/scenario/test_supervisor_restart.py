@@ -186,7 +186,7 @@ def test_crash_loop_leaks_nothing(make_tree):
         return len(os.listdir(f"{status}/fd")), size
     tree.wait_for(lambda: tree.find("a").get("restarts", 0) > 50, 20, "it crashes")
     descriptors, memory = look()
-    tree.wait_for(lambda: tree.find("a")["restarts"] > 400, 30, "it crashes on")
+    tree.wait_for(lambda: tree.find("a")["restarts"] > 300, 60, "it crashes on")
     after, memory_after = look()
     assert after <= descriptors + 2
     assert memory_after <= memory + 64

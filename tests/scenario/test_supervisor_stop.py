@@ -33,7 +33,7 @@ def test_reverse_order(tree):
     assert end(tree, "c") >= end(tree, "d"), "those of one wave stop together"
     assert tree.state()["state"] == "stopped"
     assert tree.said("stopped", "all services ended")
-    assert not list(tree.processes())
+    tree.wait_for(lambda: not list(tree.processes()), 2, "nobody is left")
 
 
 def test_the_deaf_are_killed_and_it_is_told(tree):
@@ -135,7 +135,7 @@ def test_a_finish_that_hangs_is_killed(tree):
     begun = time.monotonic()
     tree.stop()
     assert time.monotonic() - begun < 5
-    assert not list(tree.processes())
+    tree.wait_for(lambda: not list(tree.processes()), 2, "nobody is left")
 
 
 def test_agents_run_on(tree):

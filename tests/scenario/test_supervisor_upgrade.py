@@ -71,7 +71,7 @@ def test_every_child_is_kept(own):
     pid = own.kill("b")
     own.wait_ready("b", other_than=pid)
     assert own.stop() == 0
-    assert not list(own.processes())
+    own.wait_for(lambda: not list(own.processes()), 2, "nobody is left")
 
 
 def test_many_times(own):
@@ -107,7 +107,7 @@ def test_what_is_said_meanwhile_is_kept(own):
     n=0
     while [ $n -lt 3000 ]; do n=$((n + 1)); printf "line "; echo $n; done
     """ + SLEEP)
-    own.start(wait=False)
+    own.start()
     own.wait_for(lambda: own.log("a"), 5, "it speaks")
     for _ in range(5):
         upgrade(own)
