@@ -284,6 +284,9 @@ bool script_execs(const char *script, char *name, size_t name_size)
         size_t length = strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                    "0123456789-_./+@");
         const char *after = skip_blank(at + length);
+        /* for runsv's logger; under our supervisor both are the same pipe anyway */
+        if (after > at + length && strncmp(after, "2>&1", 4) == 0)
+            after = skip_blank(after + 4);
         if (!length || length >= name_size || *at == '-' || (*after && *after != '\n'))
             return false;
         memcpy(name, at, length);

@@ -38,8 +38,9 @@ size_t json_escape(const char *text, size_t size, char *out, size_t out_size);
 size_t log_wrap(const char *service, const char *ts, const char *line, size_t size, size_t lost,
                 char *out, size_t out_size);
 
-/* Where script is a #!/bin/sh script whose only command is `exec NAME` with no shell metacharacter
- * and no argument: copies NAME and returns true. Comments and blank lines do not count. */
+/* Where script is a #!/bin/sh script whose only command is `exec NAME` or `exec NAME 2>&1`, with no
+ * other shell metacharacter and no argument: copies NAME and returns true. Comments and blank lines
+ * do not count. */
 bool script_execs(const char *script, char *name, size_t name_size);
 
 #endif

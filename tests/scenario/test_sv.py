@@ -243,6 +243,13 @@ def test_the_same_seven_services(tree, kind):
     try:
         for name in SERVICES:
             tree.wait_for(lambda: ping(tree, name), 10, f"{name} answers")
+        if kind is Ours:
+            assert all(os.readlink(box.folder / name / "run") == str(BIN / f"orch-{name}")
+                       for name in SERVICES), "no shell on the way to any of them"
+        for name in SERVICES:
+            log = tree.home / f"log/{name}/current"
+            tree.wait_for(lambda: log.exists() and '"event":"ready"' in log.read_text(), 5,
+                          f"{name} says so where it is looked for")
         for name in ("runner", "scheduler"):
             pid = pid_of(box, name)
             assert sv(box, "restart", name)[0] == 0

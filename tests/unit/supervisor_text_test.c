@@ -226,11 +226,15 @@ static void test_the_one_line_script(void **state)
     expect_execs("#!/bin/sh\nexec orch-runner\n", "orch-runner");
     expect_execs("#!/bin/sh\n# words\n\n  exec\torch-runner  \n# more\n", "orch-runner");
     expect_execs("#!/bin/sh\nexec ./program", "./program");
+    expect_execs("#!/bin/sh\nexec orch-runner 2>&1\n", "orch-runner");
     expect_execs("#!/bin/sh\nexec /usr/bin/program\n", "/usr/bin/program");
     /* everything that a shell would do something about stays the shell's */
     expect_execs("#!/bin/sh\nexec orch-runner -v\n", NULL);
     expect_execs("#!/bin/sh\nexec $PROGRAM\n", NULL);
-    expect_execs("#!/bin/sh\nexec orch-runner 2>&1\n", NULL);
+    expect_execs("#!/bin/sh\nexec orch-runner 2>&1 x\n", NULL);
+    expect_execs("#!/bin/sh\nexec orch-runner2>&1\n", NULL);
+    expect_execs("#!/bin/sh\nexec orch-runner 2>&1;date\n", NULL);
+    expect_execs("#!/bin/sh\nexec orch-runner 2>log\n", NULL);
     expect_execs("#!/bin/sh\nexec orch-runner;\n", NULL);
     expect_execs("#!/bin/sh\nexec orch-* \n", NULL);
     expect_execs("#!/bin/sh\nexec ~/program\n", NULL);
