@@ -134,15 +134,26 @@ asan: ; $(MAKE) BUILD=build/asan SAN=address,undefined unit
 tsan: ; TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1" $(MAKE) BUILD=build/tsan SAN=thread tsan-run
 tsan-run: $(filter $(BUILD)/test/protocol_% $(BUILD)/test/ingress_%,$(UNIT_TESTS))
 	for test in $^; do $$test || exit 1; done
+# One file at a time: over several the analyser takes a va_list for uninitialised.
 CHECKED := $(foreach folder,$(ARCHIVES),$(wildcard $(folder)/*.c))
 lint:
 	$(MAKE) BUILD=build/clang CC=clang all
-	clang-tidy --quiet $(CHECKED) -- -std=c11 -D_GNU_SOURCE -I. -DORCH_VERSION='""' -DORCH_PREFIX='""'
+	printf '%s\n' $(CHECKED) | xargs -P 2 -I {} clang-tidy --quiet {} -- -std=c11 -D_GNU_SOURCE -I. -DORCH_VERSION='""' -DORCH_PREFIX='""'
 	cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,performance,portability \
 	  --suppress=missingIncludeSystem -I. $(CHECKED)
 format: ; clang-format -i $(foreach folder,$(ARCHIVES) tests/unit tests/tools,$(wildcard $(folder)/*.[ch]))
 storm: ; scripts/storm --rounds 200
 # ---- end of checks ----
+
+# PREFIX is compiled in (defaults of sv/ and of the briefs); DESTDIR is for packagers.
+SHARE := $(DESTDIR)$(PREFIX)/share/orchestrator
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)
+	for program in $(PROGRAMS); do \
+	  install $$program $(DESTDIR)$(PREFIX)/bin/.$${program##*/}.new && \
+	  mv -f $(DESTDIR)$(PREFIX)/bin/.$${program##*/}.new $(DESTDIR)$(PREFIX)/bin/$${program##*/} || exit 1; \
+	done
+	tar -cf - --exclude=supervise sv agents | tar -xf - --no-same-owner -C $(SHARE)
 
 test: ; ./scripts/test
 demo: ; ./scripts/demo
@@ -150,4 +161,4 @@ clean: ; rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all asan tsan tsan-run lint format storm docs unit test demo clean
+.PHONY: all asan tsan tsan-run lint format storm docs unit install test demo clean
