@@ -91,10 +91,13 @@ endef
 $(foreach folder,$(ARCHIVES),$(eval $(call ARCHIVE,$(folder))))
 
 # ---- bench tools ----
-BENCH_TOOLS := $(addprefix $(BUILD)/bench/,beat bare_loop next_reply)
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,beat bare_loop next_reply bare_git stage_agent)
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/restart/%.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/stage/%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson
 BENCH_INGRESS_TOOLS := $(addprefix $(BUILD)/bench/,load sqlite_alone)
 $(BENCH_INGRESS_TOOLS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/ingress/%.o
 	@mkdir -p $(@D)

@@ -36,9 +36,9 @@ static char *parent_of(const char *path)
     return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
-int file_sync_dir(const char *path)
+static int sync_path(const char *path, int flags)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (fd < 0)
         return -1;
     int result = fsync(fd);
@@ -46,6 +46,16 @@ int file_sync_dir(const char *path)
     close(fd);
     errno = saved;
     return result;
+}
+
+int file_sync(const char *path)
+{
+    return sync_path(path, 0);
+}
+
+int file_sync_dir(const char *path)
+{
+    return sync_path(path, O_DIRECTORY);
 }
 
 static int sync_parent(const char *path)

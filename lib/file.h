@@ -32,7 +32,8 @@ bool file_exists(const char *path);
 /* rm -r without following links; a missing path is success. */
 int file_remove_tree(const char *path);
 
-/* fsync of a directory by path; 0, or -1 with errno. */
+/* fsync by path, of a file or of a directory; 0, or -1 with errno. */
+int file_sync(const char *path);
 int file_sync_dir(const char *path);
 
 #endif

@@ -10,8 +10,8 @@ struct forge {
     char *remote; /* for git */
 };
 
-/* pull-requests/<number>.json by rename. 0, or -1 with errno. */
-int local_pull_write(struct forge *forge, const struct pull_request *pull);
+/* pull-requests/<number>.json by rename; durable: fsynced. 0, or -1 with errno. */
+int local_pull_write(struct forge *forge, const struct pull_request *pull, bool durable);
 
 /* A git command in the forge's repository. */
 struct git_call local_call(const struct forge *forge);

@@ -283,7 +283,7 @@ static void fill(json_t *object, const struct pull_request *pull)
         json_object_set_new(object, "comments", json_array());
 }
 
-int local_pull_write(struct forge *forge, const struct pull_request *pull)
+int local_pull_write(struct forge *forge, const struct pull_request *pull, bool durable)
 {
     char *fault = NULL, *path = pull_path(forge, pull->number);
     json_t *object = load(forge, pull->number, &fault);
@@ -291,7 +291,8 @@ int local_pull_write(struct forge *forge, const struct pull_request *pull)
         object = json_object();
     fill(object, pull);
     char *text = json_dumps(object, JSON_INDENT(2));
-    int result = file_write_durable(path, text, strlen(text), 0644);
+    int result = durable ? file_write_durable(path, text, strlen(text), 0644)
+                         : file_write_atomic(path, text, strlen(text), 0644);
     int saved = errno;
     json_decref(object);
     free(text);
@@ -367,7 +368,7 @@ int forge_pull_sync(struct forge *forge, const struct pull_request *pull, char *
     const char *shown = json_string_value(json_object_get(object, "head_sha"));
     int result = 0;
     if (pull->open && pull->head_sha && (!shown || strcmp(shown, pull->head_sha) != 0))
-        result = local_pull_write(forge, pull);
+        result = local_pull_write(forge, pull, false); /* what it follows is read from git */
     if (result < 0)
         *fault = xformat("pull request %lld: %s", (long long)pull->number, strerror(errno));
     json_decref(object);
@@ -383,7 +384,7 @@ int forge_pull_close(struct forge *forge, int64_t number, char **fault)
     int result = 0;
     if (pull.open) {
         pull.open = false;
-        result = local_pull_write(forge, &pull);
+        result = local_pull_write(forge, &pull, true);
         if (result < 0)
             *fault = xformat("pull request %lld: %s", (long long)number, strerror(errno));
     }

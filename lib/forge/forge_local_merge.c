@@ -183,7 +183,7 @@ static enum merge_outcome record(struct merge *merge, char *commit, bool already
     merge->pull.head_sha = xstrdup(merge->request->pinned);
     free(merge->pull.merge_commit);
     merge->pull.merge_commit = xstrdup(commit);
-    if (local_pull_write(merge->forge, &merge->pull) < 0)
+    if (local_pull_write(merge->forge, &merge->pull, true) < 0)
         return fail(
             merge, MERGE_FAILED,
             xformat("pull request %lld: %s", (long long)merge->pull.number, strerror(errno)));

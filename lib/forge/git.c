@@ -19,6 +19,8 @@ enum {
     TIMEOUT_MS = 10 * 60 * 1000,
     FAULT_MAX = 2000,
     OUTPUT_MAX = 8 * 1024 * 1024,
+    REF_MAX_BYTES = 1024,
+    PACKED_MAX_BYTES = 64 * 1024 * 1024,
 };
 
 struct git {
@@ -199,34 +201,82 @@ bool git_is_object_name(const char *text)
     return (size == 40 || size == 64) && strspn(text, "0123456789abcdef") == size;
 }
 
-/* The commit in a ref's own file. That file, where it is there, is the ref's value; NULL where it
- * is not (packed), or is anything but one full name. */
-static char *read_ref_file(const char *git_dir, const char *ref)
+/* ---- refs, without a process ---- */
+
+/* A regular file of a repository, whoever may have written it. NULL where it is anything else. */
+static char *read_regular(const char *git_dir, const char *name, size_t max)
 {
-    char *path = xformat("%s/%s", git_dir, ref), text[80] = "";
+    char *path = xformat("%s/%s", git_dir, name), *text = NULL;
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    free(path);
     struct stat info;
+    free(path);
     if (fd < 0)
         return NULL;
-    ssize_t n =
-        fstat(fd, &info) == 0 && S_ISREG(info.st_mode) ? read(fd, text, sizeof text - 1) : 0;
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && (size_t)info.st_size <= max) {
+        text = xcalloc((size_t)info.st_size + 1, 1);
+        if (read(fd, text, (size_t)info.st_size) != info.st_size) {
+            free(text);
+            text = NULL;
+        }
+    }
     close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\n")] = '\0';
-    return git_is_object_name(text) ? xstrdup(text) : NULL;
+    return text;
+}
+
+/* "<name> <ref>" lines; "#" and "^" ones belong to none. */
+static char *find_packed(const char *text, const char *ref)
+{
+    size_t size = strlen(ref);
+    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        const char *blank = line + strcspn(line, " \n");
+        if (*blank == ' ' && strncmp(blank + 1, ref, size) == 0 &&
+            (blank[1 + size] == '\n' || blank[1 + size] == '\0')) {
+            char *commit = xstrndup(line, (size_t)(blank - line));
+            if (git_is_object_name(commit))
+                return commit;
+            free(commit);
+        }
+    }
+    return NULL;
+}
+
+/* A ref's own file wins over the packed ones, and is looked at first: git removes it last. Returns
+ * whether the answer is certain; *commit is NULL where there is no such ref. */
+static bool read_ref(const char *git_dir, const char *ref, char **commit)
+{
+    char *text = read_regular(git_dir, ref, REF_MAX_BYTES);
+    *commit = NULL;
+    if (text) {
+        text[strcspn(text, "\n")] = '\0';
+        if (git_is_object_name(text))
+            *commit = text;
+        else
+            free(text); /* of another ref: git follows it */
+        return *commit != NULL;
+    }
+    char *own = xformat("%s/%s", git_dir, ref), *tables = xformat("%s/reftable", git_dir);
+    char *packed = xformat("%s/packed-refs", git_dir);
+    bool certain = !file_exists(own) && !file_exists(tables);
+    if (certain && file_exists(packed)) {
+        text = read_regular(git_dir, "packed-refs", PACKED_MAX_BYTES);
+        certain = text != NULL;
+        *commit = find_packed(text, ref);
+        free(text);
+    }
+    free(own);
+    free(tables);
+    free(packed);
+    return certain;
 }
 
 char *git_resolve(const struct git_call *call, const char *revision)
 {
-    /* A process less, for what is asked most often. */
-    if (call->git_dir && (strncmp(revision, "refs/heads/", 11) == 0 ||
-                          strncmp(revision, "refs/remotes/", 13) == 0)) {
-        char *commit = read_ref_file(call->git_dir, revision);
-        if (commit)
-            return commit;
-    }
-    char *out, *name = xformat("%s^{commit}", revision);
+    char *out, *name;
+    if (call->git_dir && strncmp(revision, "refs/", 5) == 0 &&
+        read_ref(call->git_dir, revision, &out))
+        return out;
+    name = xformat("%s^{commit}", revision);
     int code = git_run(call, &out, NULL, "rev-parse", "--verify", "--quiet", name, NULL);
     free(name);
     if (code == 0 && git_is_object_name(out))

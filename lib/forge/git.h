@@ -47,8 +47,8 @@ int git_run_list(const struct git_call *call, char **out, size_t *out_size, char
 /* A full object name, SHA-1 or SHA-256, in lower case. */
 bool git_is_object_name(const char *text);
 
-/* The commit of a revision in a repository (a branch by its whole name costs no process). Caller
- * frees; NULL where there is none. */
+/* The commit of a revision in a repository; a ref by its whole name costs no process. Caller frees;
+ * NULL where there is none. */
 char *git_resolve(const struct git_call *call, const char *revision);
 
 /* Whether ancestor is one of (or equal to) descendant: 1 yes, 0 no, -1 cannot tell. */

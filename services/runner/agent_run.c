@@ -177,9 +177,24 @@ static enum step write_launch(struct run *run, const char *start, const char *re
     return step;
 }
 
-enum step agent_run_start(struct run *run, char **fault)
+static enum step prepare(struct run *run, char **fault)
 {
     char *start = NULL, *remote = NULL;
+    enum step step = prepare_workspace(run, &start, &remote, fault);
+    if (step == STEP_OK && message_flag(run->spec, "first_of_entry", false) &&
+        remove_verdict(run, fault) < 0)
+        step = STEP_AGAIN;
+    if (step == STEP_OK)
+        step = write_launch(run, start, remote, fault);
+    free(start);
+    free(remote);
+    if (step == STEP_OK && (run_stopped(run) || !runner_wait_on_disk(run)))
+        step = STEP_STOPPED;
+    return step;
+}
+
+enum step agent_run_start(struct run *run, char **fault)
+{
     if (run_open(run, fault) < 0)
         return STEP_FAILED;
     /* A keeper that an earlier runner spawned may be on its way: it gets no agent into a workspace
@@ -190,20 +205,14 @@ enum step agent_run_start(struct run *run, char **fault)
     }
     if (run->executor->observe(run->dir) != RUN_STATE_NEW)
         return STEP_OK;
-    enum step step = prepare_workspace(run, &start, &remote, fault);
-    if (step == STEP_OK && message_flag(run->spec, "first_of_entry", false) &&
-        remove_verdict(run, fault) < 0)
-        step = STEP_AGAIN;
-    if (step == STEP_OK)
-        step = write_launch(run, start, remote, fault);
-    free(start);
-    free(remote);
-    if (step != STEP_OK)
+    struct run_warm *warm = run->executor->warm_up(run->dir);
+    enum step step = prepare(run, fault);
+    if (step != STEP_OK) {
+        run->executor->abandon(warm);
         return step;
-    if (run_stopped(run))
-        return STEP_STOPPED;
+    }
     crash_point(CRASH_RUN_BEFORE_SPAWN);
-    if (run->executor->start(run->dir) < 0) {
+    if (run->executor->start(run->dir, warm) < 0) {
         *fault = xformat("the agent's keeper does not start: %s", strerror(errno));
         return STEP_AGAIN;
     }

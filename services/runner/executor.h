@@ -16,6 +16,8 @@ enum run_state {
     RUN_STATE_UNKNOWN,
 };
 
+struct run_warm; /* of an executor */
+
 struct run_launch {
     json_t *argv, *env; /* borrowed arrays of strings */
     const char *cwd, *prompt;
@@ -51,8 +53,13 @@ struct executor {
      * still under way comes to nothing, unless observe says that it came through before. 0, or -1
      * with errno. */
     int (*withdraw)(const char *dir);
-    /* Starts the run. 0: it is started, or was before; -1 with errno: try again. */
-    int (*start)(const char *dir);
+    /* Does of a start what can be done beside its preparation. NULL where nothing is. One that is
+     * not started is abandoned; one whose owner dies comes to nothing. */
+    struct run_warm *(*warm_up)(const char *dir);
+    void (*abandon)(struct run_warm *warm);
+    /* Starts the run. Takes warm (may be NULL). 0: it is started, or was before; -1 with errno: try
+     * again. */
+    int (*start)(const char *dir, struct run_warm *warm);
     enum run_state (*observe)(const char *dir);
     /* Sleeps until the run ends, says something (only where output is wanted) or called_fd is
      * readable; at most wait_ms (-1: for ever). */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,7 +31,8 @@
 enum {
     STATUS_MAX_BYTES = 64 * 1024,
     START_WAIT_MS = 20 * 1000,
-    NOTIFY_FD = 3,
+    ABANDON_WAIT_MS = 2000,
+    CONTROL_FD = 3,
     LOOK_AGAIN_MS = 50, /* only where the keeper cannot be watched */
 };
 
@@ -118,7 +120,13 @@ static char *keeper_program(void)
     return xstrdup("orch-keeper");
 }
 
-static int spawn_keeper(const char *dir, int notify, pid_t *pid)
+/* A keeper that has been spawned and waits for its word. */
+struct run_warm {
+    pid_t pid; /* the process that goes into the background at once */
+    int control;
+};
+
+static int spawn_keeper(const char *dir, int control, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -127,7 +135,7 @@ static int spawn_keeper(const char *dir, int notify, pid_t *pid)
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_adddup2(&actions, notify, NOTIFY_FD);
+    posix_spawn_file_actions_adddup2(&actions, control, CONTROL_FD);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
@@ -138,9 +146,9 @@ static int spawn_keeper(const char *dir, int notify, pid_t *pid)
     /* The keeper's environment can be read by its agent: nothing of ours is in it. */
     const char *path = getenv("PATH");
     char *path_entry = xformat("PATH=%s", path ? path : "/usr/bin:/bin");
-    char notify_text[] = "3", option[] = "--notify";
+    char control_text[] = "3", option[] = "--control";
     char *program = keeper_program(), *directory = xstrdup(dir);
-    char *argv[] = {program, option, notify_text, directory, NULL};
+    char *argv[] = {program, option, control_text, directory, NULL};
     char *env[] = {path_entry, NULL};
     int failure = posix_spawnp(pid, program, &actions, &attributes, argv, env);
     posix_spawnattr_destroy(&attributes);
@@ -152,32 +160,67 @@ static int spawn_keeper(const char *dir, int notify, pid_t *pid)
     return failure ? -1 : 0;
 }
 
-/* The keeper goes into the background at once; its word comes when the agent is to be executed,
- * and the pipe's end when it ended without. */
-static int start(const char *dir)
+static struct run_warm *warm_up(const char *dir)
 {
+    struct run_warm *warm = NULL;
     int ends[2];
     pid_t pid;
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return NULL;
     int result = spawn_keeper(dir, ends[1], &pid);
     int saved = errno;
     close(ends[1]);
     if (result == 0) {
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
-        struct pollfd waiting = {ends[0], POLLIN, 0};
-        char word;
-        if (poll(&waiting, 1, START_WAIT_MS) == 1 && read(ends[0], &word, 1) == 1)
-            saved = 0;
-        else
-            saved = EAGAIN;
-        enum run_state state = observe(dir);
-        result = state == RUN_STATE_NEW ? -1 : 0;
+        warm = xcalloc(1, sizeof *warm);
+        *warm = (struct run_warm){.pid = pid, .control = ends[0]};
+    } else {
+        close(ends[0]);
     }
-    close(ends[0]);
     errno = saved;
-    return result;
+    return warm;
+}
+
+/* The keeper's word, or that it ended. */
+static bool hear(const struct run_warm *warm, int wait_ms)
+{
+    struct pollfd waiting = {warm->control, POLLIN, 0};
+    char word;
+    return poll(&waiting, 1, wait_ms) == 1 && read(warm->control, &word, 1) == 1;
+}
+
+static void warm_free(struct run_warm *warm)
+{
+    close(warm->control);
+    while (waitpid(warm->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    free(warm);
+}
+
+/* Waits until it is gone: it holds the lock. */
+static void abandon(struct run_warm *warm)
+{
+    if (!warm)
+        return;
+    shutdown(warm->control, SHUT_WR);
+    hear(warm, ABANDON_WAIT_MS);
+    warm_free(warm);
+}
+
+/* The keeper's word comes when the agent is to be executed, and the connection's end when it ended
+ * without. */
+static int start(const char *dir, struct run_warm *warm)
+{
+    if (!warm)
+        warm = warm_up(dir);
+    if (!warm)
+        return -1;
+    int saved = EAGAIN;
+    if (send(warm->control, "g", 1, MSG_NOSIGNAL) == 1 && hear(warm, START_WAIT_MS))
+        saved = 0;
+    enum run_state state = observe(dir);
+    warm_free(warm);
+    errno = saved;
+    return state == RUN_STATE_NEW ? -1 : 0;
 }
 
 /* ---- wait ---- */
@@ -348,6 +391,8 @@ const struct executor executor_local = {
     .name = "local",
     .prepare = prepare,
     .withdraw = withdraw,
+    .warm_up = warm_up,
+    .abandon = abandon,
     .start = start,
     .observe = observe,
     .wait = wait_run,

@@ -10,6 +10,7 @@
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -377,7 +378,20 @@ static bool may_start(void)
     return !file_exists("cancelled") && !file_exists("started") && !file_exists("status");
 }
 
-int keeper_run(int notify_fd)
+/* Whoever spawned us prepares the workspace meanwhile; where it dies, its successor starts anew. */
+static bool may_go(int control)
+{
+    char word;
+    ssize_t n = control < 0 ? 1 : -1;
+    while (n < 0) {
+        n = read(control, &word, 1);
+        if (n < 0 && errno != EINTR)
+            return false;
+    }
+    return n == 1;
+}
+
+int keeper_run(int control)
 {
     struct keeper keeper = {.out = -1, .err_out = -1, .exec_fd = -1};
     char holder[64];
@@ -386,7 +400,7 @@ int keeper_run(int notify_fd)
     snprintf(holder, sizeof holder, "%d", (int)getpid());
     if (lock_take("lock", holder) < 0)
         return errno == EWOULDBLOCK ? 0 : 1;
-    if (!may_start())
+    if (!may_go(control) || !may_start())
         return 0;
     if (keeper_read_launch(&keeper.launch) < 0 ||
         keeper_log_open(&keeper.log, "log", keeper.launch.log_max_bytes) < 0 ||
@@ -395,10 +409,10 @@ int keeper_run(int notify_fd)
     keeper.inotify_fd = open_inotify();
     if (start_agent(&keeper) < 0)
         return 1; /* nothing was executed: the child sees its pipe end */
-    if (notify_fd >= 0) {
-        if (write(notify_fd, "s", 1) < 0)
+    if (control >= 0) {
+        if (send(control, "s", 1, MSG_NOSIGNAL) < 0)
             log_warn("start", "nobody waits for the start");
-        close(notify_fd);
+        close(control);
     }
     if (keeper.ending == RUNNING) {
         take_stop(&keeper); /* one that came before the watch */

@@ -20,10 +20,11 @@ struct keeper_launch {
 /* Reads launch.json of the current directory. 0, or -1 with the reason logged. */
 int keeper_read_launch(struct keeper_launch *launch);
 
-/* Keeps the run whose directory is the current one, to its end. notify_fd: gets one byte once the
- * agent is about to be executed and is closed then; -1: none. Returns the process's exit code:
- * 0 also where another keeper lives, the run was cancelled, or it had been started before. */
-int keeper_run(int notify_fd);
+/* Keeps the run whose directory is the current one, to its end. control: a socket; one byte from it
+ * is the word to start, its end that nothing shall be started; it gets one byte once the agent is
+ * about to be executed and is closed then. -1: starts at once. Returns the process's exit code: 0
+ * also where another keeper lives, the run was cancelled, or it had been started before. */
+int keeper_run(int control);
 
 /* ---- keeper_log.c: what the agent says ---- */
 
@@ -55,9 +56,9 @@ int64_t keeper_watch_feed(struct keeper_watch *watch, const char *data, size_t s
  * returns how many descendants there are. */
 int keeper_signal_descendants(int signal, pid_t but_group);
 
-/* SIGKILLs and reaps descendants until two sweeps in a row find none, at most max_ms long (a
- * process in uninterruptible sleep does not die). on_child gets each reaped child. True: none left.
- */
+/* SIGKILLs and reaps descendants until there are none (needs PR_SET_CHILD_SUBREAPER), at most
+ * max_ms long: a process in uninterruptible sleep does not die. on_child gets each reaped child.
+ * True: none left. */
 bool keeper_sweep(int64_t max_ms, void (*on_child)(void *context, pid_t pid, int status),
                   void *context);
 

@@ -1,4 +1,4 @@
-/* orch-keeper [--notify FD] RUN_DIRECTORY: goes into the background at once. This file only wires.
+/* orch-keeper [--control FD] RUN_DIRECTORY: goes into the background at once. This file only wires.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,11 +31,11 @@ static void close_others(int keep)
 
 int main(int argc, char **argv)
 {
-    int notify = -1;
-    if (argc == 4 && strcmp(argv[1], "--notify") == 0)
-        notify = atoi(argv[2]);
+    int control = -1;
+    if (argc == 4 && strcmp(argv[1], "--control") == 0)
+        control = atoi(argv[2]);
     else if (argc != 2) {
-        fprintf(stderr, "usage: orch-keeper [--notify FD] RUN_DIRECTORY\n");
+        fprintf(stderr, "usage: orch-keeper [--control FD] RUN_DIRECTORY\n");
         return EXIT_USAGE;
     }
     if (chdir(argv[argc - 1]) < 0) {
@@ -48,11 +48,11 @@ int main(int argc, char **argv)
     pid_t child = fork();
     if (child != 0)
         return child < 0 ? 1 : 0;
-    close_others(notify);
+    close_others(control);
     prctl(PR_SET_NAME, "orch-keeper");
     int own_log = open("keeper.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (own_log >= 0)
         dup2(own_log, STDERR_FILENO);
     log_init("keeper", LOG_LEVEL_INFO);
-    _exit(keeper_run(notify));
+    _exit(keeper_run(control));
 }

@@ -96,21 +96,26 @@ int keeper_signal_descendants(int signal, pid_t but_group)
     return found;
 }
 
+/* Every orphan below us becomes our child, so without children there is no descendant at all. */
+static bool reap(void (*on_child)(void *context, pid_t pid, int status), void *context)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        on_child(context, pid, status);
+    return pid < 0 && errno == ECHILD;
+}
+
 bool keeper_sweep(int64_t max_ms, void (*on_child)(void *context, pid_t pid, int status),
                   void *context)
 {
     const struct timespec moment = {.tv_nsec = 2 * 1000000L};
     int64_t until = clock_mono_ms() + max_ms;
-    for (int empty = 0; empty < 2;) {
-        int found = keeper_signal_descendants(SIGKILL, 0);
-        empty = found ? 0 : empty + 1;
-        int status;
-        for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-            on_child(context, pid, status);
-        if (found && clock_mono_ms() >= until)
+    while (!reap(on_child, context)) {
+        keeper_signal_descendants(SIGKILL, 0);
+        if (clock_mono_ms() >= until)
             return false;
-        if (found)
-            nanosleep(&moment, NULL); /* the killed ones' children come to us meanwhile */
+        nanosleep(&moment, NULL); /* the killed ones' children come to us meanwhile */
     }
     return true;
 }

@@ -54,6 +54,7 @@ void runner_init(struct runner *runner)
         service_end(&runner->service, 1);
     }
     runner->outbox = outbox_new(runner->service.bus);
+    runner->unwritten = json_array();
     make_boot(runner->boot);
     pthread_mutex_init(&runner->mutex, NULL);
     pthread_cond_init(&runner->ended, NULL);
@@ -208,12 +209,15 @@ void runner_loop(struct runner *runner)
         wait = sooner(wait, left(janitor_at));
         bool busy = tell_status(runner);
         /* While runs are active their words change: shown once a second. */
-        wait = sooner(wait, busy ? STATUS_MS : -1);
+        bool unwritten = json_array_size(runner->unwritten) > 0;
+        wait = sooner(wait, busy || unwritten ? STATUS_MS : -1);
         struct pollfd fds[] = {{runner->service.signal_fd, POLLIN, 0},
                                {bus_fd(runner->service.bus), POLLIN, 0},
                                {outbox_fd(runner->outbox), POLLIN, 0}};
         poll(fds, 3, (int)wait);
         take_bus(runner, &work);
+        if (unwritten)
+            runs_retry(runner);
         if (left(janitor_at) == 0) {
             janitor_sweep(runner);
             janitor_at = clock_mono_ms() + JANITOR_MS;

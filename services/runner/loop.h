@@ -14,6 +14,8 @@ void runner_loop(struct runner *runner);
 /* Takes a run_start: durable in its directory, acknowledged, started. A repetition answers the
  * same. */
 void runs_start(struct runner *runner, json_t *item);
+/* Again those whose directory could not be written. */
+void runs_retry(struct runner *runner);
 /* Takes a run_stop. */
 void runs_stop(struct runner *runner, const json_t *item);
 /* Reads home/runs back: adopts, finishes, resends. Before the first work is asked for. */

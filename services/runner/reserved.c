@@ -366,6 +366,7 @@ static const struct {
 void reserved_run(struct run *run)
 {
     char *fault = NULL, *reason = NULL;
+    runner_wait_on_disk(run);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(table[i].kind, run->job_kind) != 0)
             continue;

@@ -254,13 +254,14 @@ void run_finish(struct run *run, const char *outcome, const char *class, const c
 {
     struct log_about about = run_about(run);
     char *path = run_path(run, "result.json");
+    runner_wait_on_disk(run);
     json_t *message = build_result(run, outcome, class, reason);
     size_t size;
     char *text = message_encode(message, &size);
     crash_point(CRASH_RUN_BEFORE_RESULT);
     /* On a full disk the result waits here: nothing is reported that a successor could not repeat.
      */
-    for (int wait = BACKOFF_MS; file_write_durable(path, text, size, 0600) < 0;) {
+    for (int wait = BACKOFF_MS; file_write_atomic(path, text, size, 0600) < 0;) {
         log_line(LOG_LEVEL_ERROR, "result", &about, "%s: %s", path, strerror(errno));
         bus_set_error(run->runner->service.bus, "result.json cannot be written");
         usleep((unsigned)wait * 1000);
@@ -269,6 +270,10 @@ void run_finish(struct run *run, const char *outcome, const char *class, const c
     crash_point(CRASH_RUN_AFTER_RESULT);
     log_line(LOG_LEVEL_INFO, "result", &about, "%s (%s) %s", outcome, class, reason);
     send_result(run->runner, run->id, message);
+    /* Beside its delivery: until this returns the run has its workspace, so what a power cut takes
+     * from the disk can be found anew and comes out the same. */
+    if (file_sync(path) < 0 || file_sync_dir(run->dir) < 0)
+        log_line(LOG_LEVEL_ERROR, "result", &about, "%s: %s", path, strerror(errno));
     free(text);
     free(path);
 }

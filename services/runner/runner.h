@@ -25,6 +25,7 @@ struct runner {
     char boot[17];
     char *runs_dir;
     struct outbox *outbox;
+    json_t *unwritten;     /* run_start messages whose directory could not be written yet */
     pthread_mutex_t mutex; /* runs, active, and every run's `doing` and `has_workspace` */
     pthread_cond_t ended;  /* a run's thread ended, or was told to stop */
     struct run *runs;      /* those with a thread */
@@ -48,6 +49,7 @@ struct run {
     struct workspace workspace;
     bool opened;          /* forge, repository and workspace are there */
     bool has_workspace;   /* of all runs of its task; guarded by the runner's mutex */
+    bool on_disk;         /* its spec.json is; guarded by the runner's mutex */
     atomic_bool stopping; /* STOP: no step goes on */
     int called_fd;        /* eventfd: stopping or quitting was set */
     const char *doing;    /* static, for status */
@@ -81,6 +83,10 @@ void runner_send_once(struct runner *runner, const char *run, json_t *message);
 /* Waits until no other run of the task has the workspace: two agents must never work in one. false:
  * told to stop meanwhile. */
 bool runner_take_workspace(struct run *run);
+
+/* Waits until the run's specification is on the disk: nothing is started before. false: told to
+ * stop meanwhile. */
+bool runner_wait_on_disk(struct run *run);
 
 /* ---- run.c ---- */
 

@@ -73,6 +73,17 @@ bool runner_take_workspace(struct run *run)
     return run->has_workspace;
 }
 
+bool runner_wait_on_disk(struct run *run)
+{
+    struct runner *runner = run->runner;
+    pthread_mutex_lock(&runner->mutex);
+    while (!run->on_disk && !run_stopped(run))
+        pthread_cond_wait(&runner->ended, &runner->mutex);
+    bool on_disk = run->on_disk;
+    pthread_mutex_unlock(&runner->mutex);
+    return on_disk;
+}
+
 /* In the list, its thread not started. Takes spec. NULL: *fault says why there is none. */
 static struct run *add_run(struct runner *runner, json_t *spec, char **fault)
 {
@@ -125,7 +136,7 @@ static bool has(const struct runner *runner, const char *id, const char *name)
     return there;
 }
 
-/* The directory with its spec.json, durable. 0, or -1 with errno. */
+/* The directory with its spec.json. 0, or -1 with errno. */
 static int write_spec(const struct runner *runner, const char *id, const json_t *spec)
 {
     char *dir = xformat("%s/%s", runner->runs_dir, id), *path = file_of(runner, id, "spec.json");
@@ -133,15 +144,23 @@ static int write_spec(const struct runner *runner, const char *id, const json_t 
     char *text = message_encode(spec, &size);
     int result = file_make_dirs(dir, 0700);
     if (result == 0)
-        result = file_write_durable(path, text, size, 0600);
-    if (result == 0)
-        result = file_sync_dir(runner->runs_dir);
+        result = file_write_atomic(path, text, size, 0600);
     int saved = errno;
     free(text);
     free(path);
     free(dir);
     errno = saved;
     return result;
+}
+
+/* On the disk, with all names on the way to it. A disk that fails here is no disk to go on with. */
+static void sync_spec(const struct runner *runner, const char *id)
+{
+    char *dir = xformat("%s/%s", runner->runs_dir, id), *path = file_of(runner, id, "spec.json");
+    if (file_sync(path) < 0 || file_sync_dir(dir) < 0 || file_sync_dir(runner->runs_dir) < 0)
+        log_abort("run", "%s: %s", path, strerror(errno));
+    free(path);
+    free(dir);
 }
 
 static void accept_run(struct runner *runner, const char *id)
@@ -158,6 +177,39 @@ static void refuse_misfit(struct runner *runner, const char *id, char *fault)
     free(fault);
 }
 
+/* The specification of a run whose thread may be preparing its workspace already: acknowledged once
+ * it is on the disk, and nothing is started before. run NULL: it has no thread. */
+static void accept_on_disk(struct runner *runner, const char *id, struct run *run)
+{
+    sync_spec(runner, id);
+    accept_run(runner, id);
+    if (!run)
+        return;
+    pthread_mutex_lock(&runner->mutex);
+    run->on_disk = true;
+    pthread_cond_broadcast(&runner->ended);
+    pthread_mutex_unlock(&runner->mutex);
+}
+
+/* Its directory cannot be written (a full disk): kept until it can. */
+static void keep_unwritten(struct runner *runner, json_t *item)
+{
+    log_error("run", "run %s: %s", message_text(item, "run", ""), strerror(errno));
+    bus_set_error(runner->service.bus, "a run's directory cannot be written");
+    json_array_append(runner->unwritten, item);
+}
+
+void runs_retry(struct runner *runner)
+{
+    if (json_array_size(runner->unwritten) == 0)
+        return;
+    json_t *items = runner->unwritten, *item;
+    size_t index;
+    runner->unwritten = json_array();
+    json_array_foreach(items, index, item) runs_start(runner, item);
+    json_decref(items);
+}
+
 void runs_start(struct runner *runner, json_t *item)
 {
     const char *id = message_text(item, "run", "");
@@ -169,23 +221,22 @@ void runs_start(struct runner *runner, json_t *item)
     if (!known) {
         crash_point(CRASH_RUN_BEFORE_SPEC);
         if (write_spec(runner, id, item) < 0) {
-            /* Not acknowledged: it comes again, to us or to the next one. */
-            log_error("run", "run %s: %s", id, strerror(errno));
-            bus_set_error(runner->service.bus, "a run's directory cannot be written");
+            keep_unwritten(runner, item);
             return;
         }
         crash_point(CRASH_RUN_AFTER_SPEC);
     }
-    accept_run(runner, id);
-    if (has(runner, id, "result.json") && run_resend(runner, id))
-        return;
-    if (is_active(runner, id))
-        return;
+    if (has(runner, id, "result.json") || is_active(runner, id)) {
+        accept_on_disk(runner, id, NULL);
+        if (is_active(runner, id) || run_resend(runner, id))
+            return;
+    }
     char *fault;
     struct run *run = add_run(runner, json_incref(item), &fault);
     if (run)
         start_thread(run);
-    else
+    accept_on_disk(runner, id, run);
+    if (!run)
         refuse_misfit(runner, id, fault);
 }
 
@@ -252,8 +303,9 @@ static void adopt(struct runner *runner, const char *id)
     if (!spec)
         return; /* never acknowledged: the command comes again */
     log_info("adopt", "run %s is taken over", id);
-    accept_run(runner, id);
-    if (!add_run(runner, spec, &fault))
+    struct run *run = add_run(runner, spec, &fault);
+    accept_on_disk(runner, id, run);
+    if (!run)
         refuse_misfit(runner, id, fault);
 }
 

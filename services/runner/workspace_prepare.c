@@ -36,12 +36,12 @@ static void free_refs(struct refs *refs)
     free(refs->ours);
 }
 
+/* Whether origin/<branch> of the workspace is this commit. */
 static bool shows(const struct workspace *workspace, const char *branch, const char *commit)
 {
     struct git_call call = workspace_call(workspace);
-    char *ref = xformat("refs/remotes/origin/%s", branch);
-    char *there = commit ? git_resolve(&call, ref) : NULL;
-    bool same = !commit || (there && strcmp(there, commit) == 0);
+    char *ref = xformat("refs/remotes/origin/%s", branch), *there = git_resolve(&call, ref);
+    bool same = there && strcmp(there, commit) == 0;
     free(ref);
     free(there);
     return same;
@@ -186,26 +186,37 @@ static int follow(struct workspace *workspace, const char *theirs, const char *r
     return look_again(workspace, state, fault);
 }
 
+static int look(struct workspace *workspace, struct workspace_state *state, char **fault)
+{
+    if (workspace_look(workspace, state, fault) == 0)
+        return 0;
+    free(*fault);
+    *fault = NULL;
+    return workspace_mend_index(workspace, fault) < 0 ? -1 : look_again(workspace, state, fault);
+}
+
+/* What it lacks of ours: the base as it is now, and commits of the branch that it does not stand
+ * on.
+ */
+static int refresh(struct workspace *workspace, const struct refs *refs,
+                   const struct workspace_state *state, char **fault)
+{
+    bool wants_theirs = refs->theirs && (!state->head || strcmp(state->head, refs->theirs) != 0) &&
+                        !shows(workspace, workspace->branch, refs->theirs);
+    if (!wants_theirs && shows(workspace, workspace->repository->base, refs->base))
+        return 0;
+    char *from = refs->theirs ? xformat("refs/remotes/origin/%s", workspace->branch) : NULL;
+    int taken = take_refs(workspace, from, fault);
+    free(from);
+    return taken;
+}
+
 static int put_right(struct workspace *workspace, const struct refs *refs, const char *run,
                      struct workspace_state *state, char **fault)
 {
-    const struct repository *own = workspace->repository;
-    if (workspace_secure(workspace, fault) < 0)
+    if (workspace_secure(workspace, fault) < 0 || look(workspace, state, fault) < 0 ||
+        refresh(workspace, refs, state, fault) < 0)
         return -1;
-    if (!shows(workspace, own->base, refs->base) ||
-        !shows(workspace, workspace->branch, refs->theirs)) {
-        char *from = refs->theirs ? xformat("refs/remotes/origin/%s", workspace->branch) : NULL;
-        int taken = take_refs(workspace, from, fault);
-        free(from);
-        if (taken < 0)
-            return -1;
-    }
-    if (workspace_look(workspace, state, fault) < 0) {
-        free(*fault);
-        *fault = NULL;
-        if (workspace_mend_index(workspace, fault) < 0 || look_again(workspace, state, fault) < 0)
-            return -1;
-    }
     if (state->half_done || !workspace_on_branch(workspace, state)) {
         if (state->head && save_before(workspace, run, fault) < 0)
             return -1;

@@ -64,7 +64,7 @@ class World:
     """One installation. agent: the text of a shell script that plays every role."""
 
     def __init__(self, agent, project=None, config="", more=()):
-        self.root = Path(tempfile.mkdtemp(prefix="run-", dir="/tmp"))
+        self.root = Path(tempfile.mkdtemp(prefix="run-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.home, self.run_dir = self.root / "home", self.root / "r"
         self.crash = self.root / "crash"
         for folder in (self.home / "forge", self.run_dir, self.crash):

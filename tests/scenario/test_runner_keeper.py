@@ -143,13 +143,14 @@ def test_a_killed_keeper_takes_its_agent_along():
         os.kill(keeper, signal.SIGKILL)
         wait_for(lambda: not alive(agent), 5)
         assert not (run.dir / "status").exists() and not locked(run.dir / "lock")
-        # lost is lost: nobody executes it again. Red when keeper_run does not look at `started`.
+        # lost is lost: nobody executes it again. Red when `started` is neither looked for nor made
+        # with O_EXCL.
         run.start()
         time.sleep(0.3)
         assert run.starts() == 1 and not (run.dir / "status").exists()
 
 
-# Red when lock_take is left out of keeper_run.
+# Red when lock_take is left out of keeper_run: agent.pid names another keeper's child.
 def test_of_many_keepers_one_starts_the_agent():
     with Run("sleep 1") as run:
         keepers = [subprocess.Popen([KEEPER, run.dir]) for _ in range(12)]
@@ -158,6 +159,7 @@ def test_of_many_keepers_one_starts_the_agent():
         assert run.status()["exit_code"] == 0
         time.sleep(0.2)
         assert run.starts() == 1
+        assert run.pid("pid") == int((run.dir / "starts").read_text())
 
 
 # 338 of 2,000 owners were robbed by a prober that tried to take the lock; asking robs none.

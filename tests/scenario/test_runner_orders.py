@@ -94,8 +94,8 @@ def test_stop_at_any_moment_of_a_start():
 # ---- keepers and runners ----
 
 SLOW_KEEPER = """#!/bin/bash
-# the first one is late: it comes while the next runner prepares the workspace
-if mkdir {mark} 2>/dev/null; then sleep 1.5; fi
+# the first one is late: it comes while the next runner prepares the workspace, before that one's own
+if mkdir {mark} 2>/dev/null; then sleep 3; else sleep 5; fi
 exec {keeper} "$@"
 """
 
@@ -113,7 +113,9 @@ def with_late_keeper(world):
     world.start_scheduler()
     world.start_runner(folder / "orch-runner")
     world.tell(world.command("r1"))
-    wait_for((world.root / "late").exists)
+    # it has been told to start, and is on its way
+    wait_for(lambda: (world.root / "late").exists() and (world.dir("r1") / "launch.json").exists())
+    time.sleep(0.3)
     world.kill_runner()
     return folder / "orch-runner"
 
@@ -125,7 +127,7 @@ def test_a_late_keeper_starts_nothing_that_was_stopped_meanwhile():
         world.order_stop("r1")
         world.start_runner(program)
         assert world.result("r1")["outcome"] == "cancelled"
-        time.sleep(2)
+        time.sleep(3)
         assert world.agent_starts("r1") == [] and not (world.dir("r1") / "started").exists()
 
 
@@ -134,7 +136,7 @@ def test_a_late_keeper_starts_nothing_that_was_stopped_meanwhile():
 def test_a_late_keeper_of_a_killed_runner_starts_nothing_into_a_workspace_under_preparation():
     with World(f'date +%s.%N > "$HOME/agent-at"\n{WORK}') as world:
         program = with_late_keeper(world)
-        # the next one needs two seconds for its first fetch: the late keeper comes meanwhile
+        # the next one needs some seconds for its first fetch: the late keeper comes meanwhile
         world.wrap_git(f'if [ "$1" = fetch ] && mkdir {world.root}/slow 2>/dev/null; then sleep 3; '
                        f'date +%s.%N > {world.root}/fetched-at; fi\nexec "$GIT" "$@"')
         world.start_runner(program)

@@ -1,10 +1,13 @@
 /* A scheduler for the runner's tests: hands out what it reads from standard input (one run_start or
  * run_stop per line), prints every message it gets (one JSON object per line) and acknowledges it.
- * Usage: fake_scheduler RUN_DIRECTORY. Lines "mute" and "unmute": results are not acknowledged. */
+ * Usage: fake_scheduler RUN_DIRECTORY. Lines "mute" and "unmute": results are not acknowledged.
+ * With FAKE_SCHEDULER_STAMPS in the environment every line carries "us", the monotonic clock when it
+ * came, and each run_start is printed as it is handed out. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/buffer.h"
@@ -31,11 +34,16 @@ struct fake {
 
 static void print(const json_t *message)
 {
-    size_t size;
-    char *text = message_encode(message, &size);
-    fwrite(text, 1, size, stdout);
+    struct timespec now;
+    json_t *line = json_copy((json_t *)(uintptr_t)message);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (getenv("FAKE_SCHEDULER_STAMPS"))
+        json_object_set_new(line, "us",
+                            json_integer((json_int_t)now.tv_sec * 1000000 + now.tv_nsec / 1000));
+    json_dumpf(line, stdout, JSON_COMPACT);
+    putchar('\n');
     fflush(stdout);
-    free(text);
+    json_decref(line);
 }
 
 static void hand_out(struct fake *fake)
@@ -49,6 +57,8 @@ static void hand_out(struct fake *fake)
             continue;
         snprintf(item->boot, sizeof item->boot, "%s", fake->boot);
         json_array_append(items, item->message);
+        if (getenv("FAKE_SCHEDULER_STAMPS"))
+            print(item->message);
     }
     if (json_array_size(items)) {
         bus_reply(fake->bus, fake->held,
