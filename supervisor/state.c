@@ -8,7 +8,7 @@
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
 
-enum { STATE_SIZE = 4096 + SERVICES_MAX * 2048 };
+enum { STATE_SIZE = 4096 + SERVICES_MAX * 2048, AGAIN_MS = 1000 };
 
 struct text {
     char data[STATE_SIZE];
@@ -118,47 +118,81 @@ static const char *own_state(const struct supervisor *supervisor)
     return supervisor->stop == STOP_DONE ? "stopped" : supervisor->stop ? "stopping" : "running";
 }
 
-static void write_state(struct supervisor *supervisor)
+static void build_state(struct supervisor *supervisor, struct text *text)
 {
-    static struct text text;
-    char path[PATH_MAX];
     int64_t now = clock_wall_ms();
-    text.used = 0;
-    text.full = false;
-    add(&text, "{");
-    add_string(&text, "version", ORCH_VERSION);
-    add_number(&text, "pid", getpid(), true);
-    add_string(&text, "state", own_state(supervisor));
-    add_time(&text, "started_at", supervisor->started_ms);
-    add_time(&text, "written_at", now); /* uptime_s is as of then; started_at is the source */
-    add_number(&text, "uptime_s", (now - supervisor->started_ms) / 1000, true);
-    add_number(&text, "upgrades", supervisor->upgrades, true);
-    add_number(&text, "upgrades_refused", supervisor->upgrades_refused, true);
-    add_string(&text, "upgrade_error", supervisor->upgrade_error);
-    add_number(&text, "orphans_reaped", supervisor->orphans, true);
-    add(&text, "\"services\":[");
+    text->used = 0;
+    text->full = false;
+    add(text, "{");
+    add_string(text, "version", ORCH_VERSION);
+    add_number(text, "pid", getpid(), true);
+    add_string(text, "state", own_state(supervisor));
+    add_time(text, "started_at", supervisor->started_ms);
+    add_time(text, "written_at", now); /* uptime_s is as of then; started_at is the source */
+    add_number(text, "uptime_s", (now - supervisor->started_ms) / 1000, true);
+    add_number(text, "upgrades", supervisor->upgrades, true);
+    add_number(text, "upgrades_refused", supervisor->upgrades_refused, true);
+    add_string(text, "upgrade_error", supervisor->upgrade_error);
+    add_number(text, "orphans_reaped", supervisor->orphans, true);
+    add(text, "\"services\":[");
     /* in the order of start */
     for (int depth = 0; depth < SERVICES_MAX; depth++) {
         FOR_EACH_SLOT(supervisor, slot)
         {
             if (slot->definition.depth == depth)
-                add_service(&text, slot, now);
+                add_service(text, slot, now);
         }
     }
-    if (text.data[text.used - 1] == ',')
-        text.used--;
-    add(&text, "]}\n");
+    if (text->data[text->used - 1] == ',')
+        text->used--;
+    add(text, "]}\n");
+}
+
+static int write_state(struct supervisor *supervisor)
+{
+    static struct text text;
+    char path[PATH_MAX];
+    build_state(supervisor, &text);
+    errno = EFBIG;
     if (text.full ||
-        snprintf(path, sizeof path, "%s/supervisor.json", supervisor->run_dir) >= PATH_MAX) {
-        log_error("state", "supervisor.json: too long");
-        return;
+        snprintf(path, sizeof path, "%s/supervisor.json", supervisor->run_dir) >= PATH_MAX)
+        return -1;
+    return control_replace(path, text.data, text.used, 0644);
+}
+
+static int write_supervise(struct slot *slot)
+{
+    bool finishing = slot->policy.state == POLICY_STATE_FINISHING;
+    struct status_facts facts = {
+        /* as runsv: how long the process lives, not how long it is ready */
+        .changed_ms = slot->pid && !finishing ? slot->started_ms : slot->changed_ms,
+        .pid = slot->pid,
+        .paused = slot->paused,
+        .want_up = slot->policy.want == POLICY_WANT_UP,
+        .term_sent = slot->policy.term_sent,
+        .finishing = finishing,
+        .leaving = slot->policy.want == POLICY_WANT_LEAVE,
+    };
+    return control_publish(slot->instance.folder, &facts, &slot->published);
+}
+
+/* Said once, tried again until it succeeds: a full disk must not fill the log as well. */
+static void note_failure(struct supervisor *supervisor, int error)
+{
+    if (error && error != supervisor->publish_error)
+        log_warn("state", "%s can't be written: %s", supervisor->run_dir, strerror(error));
+    if (!error && supervisor->publish_error)
+        log_info("state", "%s is written again", supervisor->run_dir);
+    supervisor->publish_error = error;
+    if (error) {
+        supervisor->dirty = true;
+        supervisor->publish_at = clock_mono_ms() + AGAIN_MS;
     }
-    if (control_replace(path, text.data, text.used, 0644))
-        log_warn("state", "%s: %s", path, strerror(errno));
 }
 
 void state_publish(struct supervisor *supervisor)
 {
+    int error = 0;
     if (!supervisor->dirty || clock_mono_ms() < supervisor->publish_at)
         return;
     supervisor->dirty = false;
@@ -167,20 +201,10 @@ void state_publish(struct supervisor *supervisor)
     {
         if (!slot->dirty)
             continue;
-        bool finishing = slot->policy.state == POLICY_STATE_FINISHING;
-        struct status_facts facts = {
-            /* as runsv: how long the process lives, not how long it is ready */
-            .changed_ms = slot->pid && !finishing ? slot->started_ms : slot->changed_ms,
-            .pid = slot->pid,
-            .paused = slot->paused,
-            .want_up = slot->policy.want == POLICY_WANT_UP,
-            .term_sent = slot->policy.term_sent,
-            .finishing = finishing,
-            .leaving = slot->policy.want == POLICY_WANT_LEAVE,
-        };
-        slot->dirty = false;
-        if (control_publish(slot->instance.folder, &facts, &slot->published))
-            log_warn("state", "%s/supervise: %s", slot->instance.folder, strerror(errno));
+        slot->dirty = write_supervise(slot) != 0;
+        error = slot->dirty ? errno : error;
     }
-    write_state(supervisor);
+    if (write_state(supervisor))
+        error = errno;
+    note_failure(supervisor, error);
 }

@@ -85,6 +85,7 @@ struct supervisor {
     /* what goes on */
     bool dirty;         /* supervisor.json to be written */
     int64_t publish_at; /* not before, monotonic: a start is under way */
+    int publish_error;  /* errno of the last try; 0: it is written */
     int64_t started_ms; /* wall clock */
     int64_t orphans;    /* reaped that were none of ours */
     enum stop_phase stop;
