@@ -11,6 +11,7 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/log.h"
+#include "services/ingress/inbox_checkpoint.h"
 #include "services/ingress/inbox_db.h"
 #include "services/ingress/webhook.h"
 
@@ -23,15 +24,14 @@ enum {
     PRUNE_MS = 60 * 1000,
     PRUNE_ROWS = 200,
     CHECKPOINT_PAGES = 2048, /* of 8 KiB */
-    CHECKPOINT_REST = 128,   /* few enough to be moved by the writer between two batches */
-    CHECKPOINT_TRIES = 4,
 };
 static const int64_t keep_ms = INT64_C(30) * 24 * 3600 * 1000;
 
 struct inbox {
     char *path, *store_path;
     int doorbell;
-    pthread_t writer, checkpointer;
+    pthread_t writer;
+    struct checkpointer *checkpointer;
 
     pthread_mutex_t lock;
     pthread_cond_t work;   /* the writer waits */
@@ -46,13 +46,9 @@ struct inbox {
     int64_t announced, acted_on;
     struct inbox_stats stats;
 
-    pthread_mutex_t checkpoint_lock;
-    pthread_cond_t checkpoint_work;
-    bool checkpoint_wanted, checkpoint_finish, checkpoint_stop;
-    int checkpoint_at; /* pages in the log at which the next one is wanted; the writer's own */
-
     struct inbox_db db; /* the writer's own from here on */
     bool is_open;
+    int checkpoint_at; /* pages in the log at which the next checkpoint is wanted */
     int64_t next_prune;
 };
 
@@ -205,14 +201,6 @@ static void fail_batch(struct inbox *inbox, struct inbox_event *batch)
     report(batch, false);
 }
 
-static void wake_checkpointer(struct inbox *inbox)
-{
-    pthread_mutex_lock(&inbox->checkpoint_lock);
-    inbox->checkpoint_wanted = true;
-    pthread_cond_signal(&inbox->checkpoint_work);
-    pthread_mutex_unlock(&inbox->checkpoint_lock);
-}
-
 static void write_batch(struct inbox *inbox, struct inbox_event *batch)
 {
     char fault[200];
@@ -233,7 +221,7 @@ static void write_batch(struct inbox *inbox, struct inbox_event *batch)
         inbox->checkpoint_at = CHECKPOINT_PAGES; /* the log was started over */
     } else if (inbox->db.wal_pages >= inbox->checkpoint_at) {
         inbox->checkpoint_at = inbox->db.wal_pages + CHECKPOINT_PAGES;
-        wake_checkpointer(inbox);
+        checkpointer_want(inbox->checkpointer);
     }
 }
 
@@ -255,18 +243,6 @@ static void answer_probe(struct inbox *inbox)
     inbox->probes++;
     pthread_cond_broadcast(&inbox->proved);
     pthread_mutex_unlock(&inbox->lock);
-}
-
-/* The last pages of a checkpoint: only while nobody writes can the log be found wholly moved, and
- * only then does the next transaction start it over. */
-static void finish_checkpoint(struct inbox *inbox)
-{
-    pthread_mutex_lock(&inbox->checkpoint_lock);
-    bool wanted = inbox->checkpoint_finish;
-    inbox->checkpoint_finish = false;
-    pthread_mutex_unlock(&inbox->checkpoint_lock);
-    if (wanted && inbox->is_open)
-        inbox_db_checkpoint(inbox->db.db);
 }
 
 static void prune(struct inbox *inbox, int64_t acted_on)
@@ -338,52 +314,13 @@ static void *run_writer(void *context)
             open_file(inbox);
         if (probe)
             answer_probe(inbox);
-        finish_checkpoint(inbox);
+        if (checkpointer_left_few(inbox->checkpointer) && inbox->is_open)
+            inbox_db_checkpoint(inbox->db.db);
         if (stop)
             return NULL;
         if (!batch)
             prune(inbox, acted_on);
     }
-}
-
-/* ---- the checkpointer ---- */
-
-static void checkpoint(struct inbox *inbox)
-{
-    sqlite3 *db = inbox_db_open_checkpointer(inbox->path);
-    int rest = -1;
-    for (int i = 0; db && i < CHECKPOINT_TRIES; i++) {
-        rest = inbox_db_checkpoint(db);
-        if (rest < CHECKPOINT_REST)
-            break;
-    }
-    sqlite3_close_v2(db);
-    if (rest < 0)
-        return;
-    pthread_mutex_lock(&inbox->checkpoint_lock);
-    inbox->checkpoint_finish = true;
-    pthread_mutex_unlock(&inbox->checkpoint_lock);
-    pthread_mutex_lock(&inbox->lock);
-    inbox->stats.checkpoints++;
-    pthread_mutex_unlock(&inbox->lock);
-}
-
-static void *run_checkpointer(void *context)
-{
-    struct inbox *inbox = context;
-    pthread_mutex_lock(&inbox->checkpoint_lock);
-    while (!inbox->checkpoint_stop) {
-        if (!inbox->checkpoint_wanted) {
-            pthread_cond_wait(&inbox->checkpoint_work, &inbox->checkpoint_lock);
-            continue;
-        }
-        inbox->checkpoint_wanted = false;
-        pthread_mutex_unlock(&inbox->checkpoint_lock);
-        checkpoint(inbox);
-        pthread_mutex_lock(&inbox->checkpoint_lock);
-    }
-    pthread_mutex_unlock(&inbox->checkpoint_lock);
-    return NULL;
 }
 
 /* ---- what others call ---- */
@@ -400,14 +337,12 @@ struct inbox *inbox_start(const char *path, const char *store_path, int doorbell
     inbox->last = &inbox->first;
     inbox->ring = true;
     pthread_mutex_init(&inbox->lock, NULL);
-    pthread_mutex_init(&inbox->checkpoint_lock, NULL);
     pthread_cond_init(&inbox->work, &monotonic);
     pthread_cond_init(&inbox->proved, &monotonic);
-    pthread_cond_init(&inbox->checkpoint_work, NULL);
     pthread_condattr_destroy(&monotonic);
     snprintf(inbox->stats.error, sizeof inbox->stats.error, "not open yet");
-    if (pthread_create(&inbox->writer, NULL, run_writer, inbox) != 0 ||
-        pthread_create(&inbox->checkpointer, NULL, run_checkpointer, inbox) != 0)
+    inbox->checkpointer = checkpointer_start(path);
+    if (pthread_create(&inbox->writer, NULL, run_writer, inbox) != 0)
         log_abort("inbox", "cannot start a thread");
     return inbox;
 }
@@ -451,6 +386,7 @@ int64_t inbox_take_news(struct inbox *inbox)
 void inbox_stats(struct inbox *inbox, struct inbox_stats *out)
 {
     pthread_mutex_lock(&inbox->lock);
+    inbox->stats.checkpoints = checkpointer_passes(inbox->checkpointer);
     *out = inbox->stats;
     pthread_mutex_unlock(&inbox->lock);
 }
@@ -490,17 +426,14 @@ void inbox_stop(struct inbox *inbox)
     pthread_cond_signal(&inbox->work);
     pthread_mutex_unlock(&inbox->lock);
     pthread_join(inbox->writer, NULL);
-    pthread_mutex_lock(&inbox->checkpoint_lock);
-    inbox->checkpoint_stop = true;
-    pthread_cond_signal(&inbox->checkpoint_work);
-    pthread_mutex_unlock(&inbox->checkpoint_lock);
-    pthread_join(inbox->checkpointer, NULL);
+    checkpointer_stop(inbox->checkpointer);
 }
 
 void inbox_free(struct inbox *inbox)
 {
     if (inbox->is_open)
         inbox_db_close(&inbox->db);
+    checkpointer_free(inbox->checkpointer);
     free(inbox->path);
     free(inbox->store_path);
     free(inbox);

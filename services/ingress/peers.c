@@ -153,8 +153,8 @@ bool peers_answers(struct peers *peers, const char *service)
     return answers;
 }
 
-/* NULL where there is none of ours: the one of a supervisor that has gone tells of its services, and
- * the first answers after a start would call them down, or ready, which they were. */
+/* NULL where there is none of ours: the one of a supervisor that has gone tells of its services,
+ * and the first answers after a start would call them down, or ready, which they were. */
 static json_t *read_supervisor(const struct peers *peers)
 {
     size_t size;

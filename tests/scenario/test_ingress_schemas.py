@@ -1,7 +1,7 @@
 """docs/http-api.md against the program: every path of the table of routes stands there and no other,
 and every real answer holds to its schema, in which no undocumented field has room.
 
-Mutations tried, each turns a test of this file red: a field renamed in store_read.c; a field left out
+Mutations tried, each turns a test of this file red: a column renamed in store_read_state.c; a field left out
 of the document; a route added to the table; an open route that the document guards."""
 
 import json
