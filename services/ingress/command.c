@@ -53,7 +53,10 @@ static bool required_text(const json_t *object, const char *field, const char **
 {
     if (!optional_text(object, field, out, fault))
         return false;
-    return (*out && **out) || refuse(fault, field, "is missing or empty");
+    if (*out && **out)
+        return true;
+    refuse(fault, field, "is missing or empty");
+    return false;
 }
 
 static bool check_actor(const char *actor, struct command_fault *fault)

@@ -260,7 +260,7 @@ void guard_holds(struct guard_connection *connection, size_t bytes)
 void guard_relieve(struct guard *guard)
 {
     int64_t now = clock_mono_ms();
-    struct guard_connection *connection;
+    struct guard_connection *connection = NULL;
     pthread_mutex_lock(&guard->lock);
     TAILQ_FOREACH(connection, &guard->waited_for[GUARD_STRANGER], link)
     {

@@ -115,8 +115,9 @@ class Ingress:
         os.close(its)
         try:
             if wait:
-                ready, _, _ = select.select([mine], [], [], 10)
-                assert ready and os.read(mine, 1) == b"\n", f"not ready:\n{self.story()}"
+                poll = select.poll()  # select() knows no descriptor above 1023
+                poll.register(mine, select.POLLIN)
+                assert poll.poll(20_000) and os.read(mine, 1) == b"\n", f"not ready:\n{self.story()}"
         finally:
             os.close(mine)
         return self
