@@ -24,7 +24,7 @@ void workspace_open(struct workspace *workspace, const struct repository *reposi
 {
     *workspace =
         (struct workspace){.repository = repository,
-                           .dir = xformat("%s/workspaces/%s~%lld", home, key, (long long)task),
+                           .dir = xformat("%s/workspaces/%s_%lld", home, key, (long long)task),
                            .task = task,
                            .branch = branch};
     workspace->git_dir = xformat("%s/.git", workspace->dir);

@@ -1,4 +1,4 @@
-/* A task's workspace: a clone of its own at home/workspaces/<key>~<task id>, kept until the task
+/* A task's workspace: a clone of its own at home/workspaces/<key>_<task id>, kept until the task
  * ends. The agent writes it, its git metadata included, so before any git of ours runs there the
  * metadata that makes git run something is put back (workspace_secure), and no git of ours enters a
  * repository below it. No remote is configured: an agent cannot push. */
@@ -17,7 +17,8 @@ struct workspace {
     const char *branch; /* borrowed */
 };
 
-/* Paths only. Copies dir. */
+/* Paths only. Copies dir. No '~' stands in them: the claude CLI takes "~7" for a short name of Windows
+ * and denies every write below it. */
 void workspace_open(struct workspace *workspace, const struct repository *repository,
                     const char *home, const char *key, int64_t task, const char *branch);
 void workspace_close(struct workspace *workspace);

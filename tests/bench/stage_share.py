@@ -106,7 +106,7 @@ class Bare:
         commit = [command["argv"][1] for command in after].index("commit") + 1
         self.to_commit = [self.moved(command) for command in after[:commit]]
         self.rest = [self.moved(command) for command in after[commit:]]
-        self.workspace = self.home / "workspaces/SHOP-1~7"
+        self.workspace = self.home / "workspaces/SHOP-1_7"
         self.recorded_head = next(a.split(":")[0] for c in after if c["argv"][1] == "push"
                                   for a in c["argv"] if ":refs/heads/" in a)
 

@@ -85,7 +85,7 @@ class World:
         self.forge = self.home / "forge" / "shop.git"
         self.scheduler = self.runner = None
         self.messages = []
-        self.env = {}  # of the runner, beside ours
+        self.env, self.clean = {}, False  # of the runner; clean: without ours beside
         for project in projects:
             self.make_forge(self.home / "forge" / f"{project['repo']}.git")
 
@@ -124,9 +124,10 @@ class World:
 
     def start_runner(self, program=None, **env):
         log = open(self.root / "runner.log", "a")
+        ours = {} if self.clean else os.environ
         self.runner = subprocess.Popen(
             [program or BIN / "orch-runner", "-c", self.config], stderr=log,
-            env={**os.environ, "ORCH_CRASH_DIR": str(self.crash), **self.env, **env})
+            env={**ours, "ORCH_CRASH_DIR": str(self.crash), **self.env, **env})
         log.close()
 
     def wrap_git(self, script):
@@ -219,7 +220,7 @@ class World:
         return git("rev-parse", "HEAD", cwd=clone)
 
     def workspace(self, key="SHOP-1", task=7):
-        return self.home / "workspaces" / f"{key}~{task}"
+        return self.home / "workspaces" / f"{key}_{task}"
 
     def repository(self):
         return next((self.home / "repos").glob("*.git"))
