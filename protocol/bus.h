@@ -7,7 +7,7 @@
  *
  * Traps of nng that live here and nowhere else (docs/adr, tests/scenario): the stale path is unlinked
  * by us before listening, RECVMAXSZ is set, RESENDTIME is -1 (a dead peer ends the call at once and
- * the service, not the library, repeats), RECONNMIN/MAXT are 5/250 ms, dialling never blocks, no
+ * the service, not the library, repeats), RECONNMIN/MAXT are 5/100 ms, dialling never blocks, no
  * socket is closed in normal running.
  */
 #ifndef ORCH_BUS_H

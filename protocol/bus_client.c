@@ -20,7 +20,7 @@
 /* nng waits a random part of a time that doubles at each refusal: a long maximum is a long tail of
  * the time to the first answer of a restarted peer (measured: worst 330 ms with 10/500, of a median
  * of 9). */
-enum { RECONNECT_MIN_MS = 5, RECONNECT_MAX_MS = 250 };
+enum { RECONNECT_MIN_MS = 5, RECONNECT_MAX_MS = 100 };
 
 struct question {
     struct bus *bus;
