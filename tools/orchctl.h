@@ -94,8 +94,8 @@ const char *ctl_actor(const struct ctl *ctl);
 enum ctl_exit ctl_tail(struct ctl *ctl);    /* tail.c */
 enum ctl_exit ctl_restart(struct ctl *ctl); /* services.c */
 enum ctl_exit ctl_upgrade(struct ctl *ctl);
-enum ctl_exit ctl_check_config(struct ctl *ctl); /* doctor.c */
-enum ctl_exit ctl_doctor(struct ctl *ctl);
-enum ctl_exit ctl_repo_create(struct ctl *ctl); /* repo.c */
+enum ctl_exit ctl_check_config(struct ctl *ctl); /* check_config.c */
+enum ctl_exit ctl_doctor(struct ctl *ctl);       /* doctor.c */
+enum ctl_exit ctl_repo_create(struct ctl *ctl);  /* repo.c */
 
 #endif

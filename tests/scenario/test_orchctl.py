@@ -164,6 +164,36 @@ def test_nobody_there():
         instance.close()
 
 
+def test_doctor_says_what_to_do(tmp_path):
+    """Each failure has its cure; what a project's gates are is said, also those that are not built."""
+    instance = Instance()
+    try:
+        config = json.loads(instance.config.read_text())
+        config["projects"] += [
+            {"key": "GONE", "repo": "gone", "tracker": "local", "forge": "local", "ci": "none",
+             "agent": "command", "agent_command": ["/nonexistent"]},
+            {"key": "SELF", "repo": "sample", "tracker": "local", "forge": "local", "ci": "none",
+             "agent": "claude", "self_hosting": True}]
+        config["agent"] = {"command": str(tmp_path / "claude")}
+        config["disk"] = {"low_water_mb": 900_000_000}
+        instance.config.write_text(json.dumps(config))
+        checks = {}
+        for check in parsed(instance, "doctor", code=REFUSED)["checks"]:
+            checks.setdefault(check["name"], []).append(check)
+        for name in ("GONE: agent", "GONE: repository", "SELF: agent", "disk"):
+            assert checks[name][0]["state"] == "failed" and checks[name][0]["cure"], name
+        assert checks["DEMO: agent"][0]["state"] == checks["DEMO: repository"][0]["state"] == "ok"
+        assert "serial_gate" in checks["SELF: gates"][0]["detail"]
+        assert checks["DEMO: gates"][0]["detail"].startswith("none")
+        (tmp_path / "claude").write_text("#!/bin/sh\n[ $1 = --version ] && echo 9.9\n")
+        (tmp_path / "claude").chmod(0o755)
+        page = orchctl(instance, "doctor").stdout.decode()
+        assert f"{tmp_path}/claude: 9.9" in page
+        assert "→ orchctl repo create gone" in page and "3 of " in page
+    finally:
+        instance.close()
+
+
 # ---- answers ----
 
 def test_json_everywhere(lived):
