@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -270,3 +271,105 @@ def test_a_launch_that_cannot_be_read_starts_nothing():
         time.sleep(0.2)
         assert not (run.dir / "started").exists() and not (run.dir / "status").exists()
         assert "launch.json" in (run.dir / "keeper.log").read_text()
+
+
+def order_stop(run, grace=""):
+    """As the runner does: whole, by rename."""
+    (run.dir / "stop.new").write_text(grace)
+    (run.dir / "stop.new").rename(run.dir / "stop")
+
+
+def test_a_later_order_may_shorten_the_grace():
+    with Run("trap '' TERM; echo on; while :; do sleep 0.1; done", grace_ms=60000) as run:
+        run.start()
+        run.pid("pid")
+        wait_for(lambda: "on" in (run.dir / "log").read_text())
+        order_stop(run)
+        time.sleep(0.5)
+        assert not (run.dir / "status").exists()
+        order_stop(run, "400")
+        status = run.status(5)
+        assert status["cancelled"] and status["signal"] == signal.SIGKILL and run.left() == []
+
+
+# Red when only what lived at the first signal is told: the whole grace passes.
+def test_what_is_started_while_ending_is_told_too():
+    script = "trap 'setsid sleep 97 & disown; exit 0' TERM; echo on; while :; do sleep 0.05; done"
+    with Run(script, grace_ms=20000) as run:
+        run.start()
+        run.pid("pid")
+        wait_for(lambda: "on" in (run.dir / "log").read_text())
+        order_stop(run)
+        assert run.status(6)["cancelled"]
+        assert run.left() == []
+
+
+def test_without_inotify_a_stop_is_found_all_the_same():
+    with Run("exec sleep 60") as run:
+        ours = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "sh", "-c",
+             f"echo 0 > /proc/sys/user/max_inotify_instances && exec {KEEPER} {run.dir}"],
+            timeout=10, capture_output=True, text=True)
+        if ours.returncode:
+            pytest.skip(f"no user namespace here: {ours.stderr.strip()}")
+        run.pid("pid")
+        assert "no inotify" in (run.dir / "keeper.log").read_text()
+        order_stop(run)
+        assert run.status(5)["cancelled"]
+
+
+def test_without_its_word_a_keeper_starts_nothing():
+    """--control: the byte is the word; the other end's death is none."""
+    for word in (b"", b"g"):
+        with Run("true") as run:
+            ours, its = socket.socketpair()
+            keeper = subprocess.Popen([KEEPER, "--control", str(its.fileno()), run.dir],
+                                      pass_fds=[its.fileno()])
+            its.close()
+            assert keeper.wait(10) == 0
+            wait_for(lambda: (run.dir / "lock").exists() and locked(run.dir / "lock"))
+            assert run.starts() == 0 and not (run.dir / "started").exists()
+            if word:
+                ours.sendall(word)
+                assert ours.recv(1) == b"s"
+                assert run.status()["exit_code"] == 0 and run.starts() == 1
+            else:
+                ours.close()
+                wait_for(lambda: not locked(run.dir / "lock"))
+                assert run.starts() == 0 and not (run.dir / "started").exists()
+            ours.close()
+
+
+# Red when agent.pid or `started` is written without an fsync, or after the word to the child.
+def test_agent_pid_and_started_are_on_the_disk_before_the_exec():
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    with Run("true") as run:
+        trace = run.dir / "trace"
+        done = subprocess.run(["strace", "-f", "-y", "-o", trace, "-e", "trace=fsync,execve",
+                               KEEPER, run.dir], timeout=30, capture_output=True, text=True)
+        if not trace.exists() or "ptrace" in done.stderr.lower():
+            pytest.skip(f"strace cannot trace here: {done.stderr.strip()[:200]}")
+        assert run.status(15)["exit_code"] == 0
+        lines = trace.read_text().splitlines()
+        execs = [i for i, line in enumerate(lines) if 'execve("/bin/bash"' in line]
+        synced = [line for line in lines[:execs[0]] if "fsync(" in line]
+        assert any("/agent.pid" in line for line in synced), synced
+        assert any("/started>" in line for line in synced), synced
+        # and then the names of both
+        assert f"{run.dir}>" in synced[-1]
+
+
+def test_the_status_appears_whole():
+    """A reader that looks all the time never finds half of it."""
+    with Run("sleep 0.3") as run:
+        run.start()
+        path, seen = run.dir / "status", set()
+        end = time.monotonic() + 10
+        while not seen and time.monotonic() < end:
+            try:
+                seen.add(path.read_text())
+            except FileNotFoundError:
+                pass
+        assert json.loads(seen.pop())["exit_code"] == 0
+        assert [p.name for p in run.dir.iterdir() if ".tmp" in p.name] == []
