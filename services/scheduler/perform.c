@@ -292,7 +292,7 @@ static struct runs read_runs(struct scheduler *scheduler, int64_t task)
                   "SELECT r.role, j.kind, r.input_tokens, r.output_tokens, r.cache_read_tokens,"
                   " r.cache_creation_tokens, r.cost_usd FROM agent_runs r JOIN jobs j"
                   " ON j.id = r.job WHERE r.task = ?1 AND r.role IS NOT NULL"
-                  " ORDER BY r.commanded_at, r.id",
+                  " ORDER BY r.job, r.commanded_at",
                   "i", task);
     while (store_row(scheduler->store, row)) {
         runs.rows = xrealloc(runs.rows, (runs.count + 1) * sizeof *runs.rows);

@@ -70,9 +70,11 @@ static inline int fault_truncate(sqlite3_file *file, sqlite3_int64 size)
     FAULT_PASS(fault_real(file)->pMethods->xTruncate(fault_real(file), size));
 }
 
+/* Nothing here outlives the machine, so nothing is flushed. */
 static inline int fault_sync(sqlite3_file *file, int flags)
 {
-    FAULT_PASS(fault_real(file)->pMethods->xSync(fault_real(file), flags));
+    (void)flags;
+    return fault_strikes(file) ? fault_vfs.code : SQLITE_OK;
 }
 
 static inline int fault_size(sqlite3_file *file, sqlite3_int64 *size)
