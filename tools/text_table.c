@@ -168,10 +168,13 @@ static bool is_empty(const struct table *table, size_t i)
 /* Columns less those at the end in which no row has anything. */
 static size_t filled_columns(const struct table *table)
 {
-    size_t first = table->headed ? table->columns : 0, filled = 1;
-    for (size_t i = first; i < table->count; i++) {
-        if (!is_empty(table, i) && i % table->columns >= filled)
-            filled = i % table->columns + 1;
+    size_t filled = 1;
+    for (size_t row = table->headed ? table->columns : 0; row + table->columns <= table->count;
+         row += table->columns) {
+        for (size_t i = filled; i < table->columns; i++) {
+            if (!is_empty(table, row + i))
+                filled = i + 1;
+        }
     }
     return filled;
 }
@@ -197,11 +200,11 @@ void table_end(struct table *table, const char *indent, struct buffer *out)
     size_t *widths = xcalloc(table->columns, sizeof *widths);
     for (size_t i = 0; i < table->columns; i++)
         widths[i] = column_width(table, i);
-    size_t rows = table->columns ? table->count / table->columns : 0,
-           filled = filled_columns(table);
-    for (size_t i = 0; i < rows && rows > (table->headed ? 1 : 0); i++) {
+    size_t filled = filled_columns(table), heads = table->headed ? table->columns : 0;
+    bool has_rows = table->count > heads;
+    for (size_t i = 0; has_rows && i + table->columns <= table->count; i += table->columns) {
         buffer_text(out, indent);
-        show_row(table, widths, i * table->columns, filled, out);
+        show_row(table, widths, i, filled, out);
     }
     for (size_t i = 0; i < table->count; i++)
         free(table->cells[i].text);
