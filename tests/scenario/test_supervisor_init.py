@@ -83,16 +83,22 @@ def test_a_stdout_that_nobody_reads_stops_nothing(tree):
                                stdout=writer, stderr=subprocess.DEVNULL, env=tree.environment())
     tree.started.append(process)
     os.close(writer)
-    tree.wait_for(lambda: tree.notes_of("a"), 10, "the service is not held up")
-    tree.wait_for(lambda: tree.log("a")[-1]["msg"] == "30000", 10, "its log is whole")
+    tree.wait_for(lambda: tree.notes_of("a"), 20, "the service is not held up")
+    tree.wait_for(lambda: tree.log("a")[-1]["msg"] == "30000", 20, "its log is whole")
+    init = int(open(f"/proc/{process.pid}/task/{process.pid}/children").read())
+    os.set_blocking(reader, False)
     text = b""
-    end = time.monotonic() + 10
-    while b"lines dropped" not in text and time.monotonic() < end:
-        os.kill(int(open(f"/proc/{process.pid}/task/{process.pid}/children").read()),
-                signal.SIGHUP)  # says something
-        text += os.read(reader, 1 << 20)
+
+    def told():
+        nonlocal text
+        os.kill(init, signal.SIGHUP)  # says something
+        try:
+            text += os.read(reader, 1 << 20)
+        except BlockingIOError:
+            pass
+        return b"lines dropped" in text
+    tree.wait_for(told, 10, "the loss is told", pause=0.05)
     os.close(reader)
-    assert b"lines dropped" in text
 
 
 def test_orphans_are_reaped(tree):
@@ -120,14 +126,16 @@ def test_the_budget(make_tree):
 
 def test_what_is_left_is_ended_gracefully(tree):
     """An agent that nobody ended gets SIGTERM and a moment. Mutation: SIGKILL at once."""
-    agent = f"trap 'sleep 0.2; {note('agent', 'end').strip()} exit' TERM; sleep 1000 & wait"
-    (tree.dir / "agent").write_text(f"#!/bin/sh\n{agent}\n")
+    agent = (f"trap 'sleep 0.2; {note('agent', 'end').strip()}; exit' TERM\n"
+             f"{note('agent', 'start')}while :; do sleep 0.1; done\n")
+    (tree.dir / "agent").write_text(f"#!/bin/sh\n{agent}")
     (tree.dir / "agent").chmod(0o755)
     tree.service("a", f"setsid {tree.dir}/agent &\n" + READY + SLEEP)
     box = Container(tree).start()
-    time.sleep(0.2)
+    tree.wait_for(lambda: tree.notes_of("agent"), 5, "the agent runs")
     code, took = box.stop()
-    assert tree.notes_of("agent") and took < 5
+    assert [line.split()[0] for line in tree.notes_of("agent")] == ["start", "end"]
+    assert took < 6
 
 
 def test_signals_are_forwarded_to_those_who_handle_them(tree):

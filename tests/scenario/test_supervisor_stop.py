@@ -10,8 +10,8 @@ from supervisor_kit import READY, SLEEP, make_tree, note, tree  # noqa: F401
 def polite(name, seconds="0"):
     """Notes its end; takes its time over it."""
     # the sleep in the background, so that the shell hears the signal at once
-    return (f"trap 'kill $!; sleep {seconds}; {note(name, 'end').strip()} exit 0' TERM\n" + READY +
-            "sleep 1000 & wait\n")
+    return (f"trap 'kill $!; sleep {seconds}; {note(name, 'end').strip()}; exit 0' TERM\n"
+            "sleep 1000 &\n" + READY + "wait\n")
 
 
 DEAF = "trap '' TERM\n" + READY + "while :; do sleep 1; done\n"
@@ -48,7 +48,7 @@ def test_the_deaf_are_killed_and_it_is_told(tree):
 
 
 def test_a_bad_exit_is_told(tree):
-    tree.service("a", "trap 'kill $!; exit 7' TERM\n" + READY + "sleep 1000 & wait\n")
+    tree.service("a", "trap 'kill $!; exit 7' TERM\nsleep 1000 &\n" + READY + "wait\n")
     tree.start()
     assert tree.stop() == 1
 
