@@ -148,9 +148,11 @@ class Tree:
         lines = []
         folder = self.home / "log" / name
         for path in sorted(folder.glob("current.*")) + [folder / "current"]:
-            if path.exists():
-                lines += path.read_text().splitlines()
-        return [json.loads(line) for line in lines]
+            try:
+                lines += path.read_text().splitlines(keepends=True)
+            except FileNotFoundError:
+                pass  # rotated away meanwhile
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def said(self, event, word=""):
         return [line["msg"] for line in self.log()

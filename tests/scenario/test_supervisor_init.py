@@ -84,7 +84,7 @@ def test_a_stdout_that_nobody_reads_stops_nothing(tree):
     tree.started.append(process)
     os.close(writer)
     tree.wait_for(lambda: tree.notes_of("a"), 20, "the service is not held up")
-    tree.wait_for(lambda: tree.log("a")[-1]["msg"] == "30000", 20, "its log is whole")
+    tree.wait_for(lambda: tree.log("a") and tree.log("a")[-1]["msg"] == "30000", 20, "its log is whole")
     init = int(open(f"/proc/{process.pid}/task/{process.pid}/children").read())
     os.set_blocking(reader, False)
     text = b""

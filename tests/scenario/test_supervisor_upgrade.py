@@ -111,7 +111,7 @@ def test_what_is_said_meanwhile_is_kept(own):
     own.wait_for(lambda: own.log("a"), 5, "it speaks")
     for _ in range(5):
         upgrade(own)
-    own.wait_for(lambda: own.log("a")[-1]["msg"] == "line 3000", 10, "all is said")
+    own.wait_for(lambda: own.log("a") and own.log("a")[-1]["msg"] == "line 3000", 10, "all is said")
     assert [line["msg"] for line in own.log("a")] == [f"line {n}" for n in range(1, 3001)]
 
 
