@@ -89,25 +89,6 @@ def test_the_demo_and_what_to_type_next():
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_kept_services_run_on():
-    code, output, folder, errors = demo("--keep")
-    try:
-        assert code == 0, output + errors
-        commands = next_commands(output)
-        pid = int(next(command for command in commands if command.startswith("kill ")).split()[1])
-        assert alive(pid)
-        assert not [command for command in commands if command.startswith("orchestrator run")]
-        done = run_commands(commands)
-        assert done.returncode == 0, done.stdout + done.stderr
-        end = time.monotonic() + 20
-        while alive(pid) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert not alive(pid)
-    finally:
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
 def stage_claude():
     """A `claude` in PATH that plays the scripted agent; the real CLI needs an account."""
@@ -120,11 +101,22 @@ def stage_claude():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_demo_with_the_claude_driver(stage_claude):
-    code, output, folder, errors = demo("--agent", "claude", env=environment(f"{stage_claude}:"))
+def test_kept_services_run_on_and_the_claude_driver(stage_claude):
+    code, output, folder, errors = demo("--keep", "--agent", "claude",
+                                        env=environment(f"{stage_claude}:"))
     try:
         assert code == 0, output + errors
         check_story(output)
+        commands = next_commands(output)
+        pid = int(next(command for command in commands if command.startswith("kill ")).split()[1])
+        assert alive(pid)
+        assert not [command for command in commands if command.startswith("orchestrator run")]
+        done = run_commands(commands)
+        assert done.returncode == 0, done.stdout + done.stderr
+        end = time.monotonic() + 20
+        while alive(pid) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not alive(pid)
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

@@ -155,7 +155,7 @@ def test_nobody_there():
                           ["upgrade"], ["pause"]):
             said = text(instance, *arguments, code=NOT_REACHABLE)
             assert said.startswith("orchctl: ")
-            assert parsed(instance, *arguments, code=NOT_REACHABLE)["error"]["code"] == "not-reachable"
+        assert parsed(instance, "queue", code=NOT_REACHABLE)["error"]["code"] == "not-reachable"
         assert "cannot be read" in text(instance, "-c", "/nonexistent", "status", code=NOT_REACHABLE)
         assert "not now" in text(instance, "doctor")
         assert text(instance, "-c", "/nonexistent", "check-config", code=REFUSED)
