@@ -1,9 +1,6 @@
 #include "services/ingress/http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +12,7 @@
 #include "lib/buffer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "services/ingress/listener.h"
 
 enum {
     MEMORY_PER_CONNECTION = 16 * 1024, /* bounds a request's head */
@@ -300,67 +298,11 @@ static size_t unescape(void *context, struct MHD_Connection *connection, char *t
 
 /* ---- start ---- */
 
-static bool split_address(const char *listen, char *host, size_t size, char **port)
-{
-    snprintf(host, size, "%s", listen);
-    *port = strrchr(host, ':');
-    if (!*port || (*port)[1] == '\0' || strlen(listen) >= size)
-        return false;
-    *(*port)++ = '\0';
-    if (host[0] == '[' && strlen(host) > 2 && host[strlen(host) - 1] == ']') {
-        host[strlen(host) - 1] = '\0';
-        memmove(host, host + 1, strlen(host));
-    }
-    return host[0] != '\0';
-}
-
-static int open_listener(const char *listen_on, char *fault, size_t size)
-{
-    char host[128], *port;
-    struct addrinfo *found = NULL;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE};
-    int fd = -1;
-    if (!split_address(listen_on, host, sizeof host, &port)) {
-        snprintf(fault, size, "http.listen: '%s' is not host:port", listen_on);
-        return -1;
-    }
-    if (strcmp(host, "localhost") != 0)
-        hints.ai_flags |= AI_NUMERICHOST; /* no name server on the way to readiness */
-    int code = getaddrinfo(host, port, &hints, &found);
-    if (code != 0) {
-        snprintf(fault, size, "http.listen: '%s': %s", listen_on, gai_strerror(code));
-        return -1;
-    }
-    fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)) < 0 ||
-        bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, SOMAXCONN) < 0) {
-        snprintf(fault, size, "http.listen: cannot listen on '%s': %s", listen_on, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        fd = -1;
-    }
-    freeaddrinfo(found);
-    return fd;
-}
-
-static unsigned port_of(int fd)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {0};
-    socklen_t size = sizeof address;
-    if (getsockname(fd, &address.any, &size) < 0)
-        return 0;
-    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
-}
-
 struct http *http_start(struct ingress *ingress, const char *listen,
                         const struct http_handlers *handlers, const struct http_limits *limits,
                         char *fault, size_t size)
 {
-    int fd = open_listener(listen, fault, size);
+    int fd = listener_open(listen, fault, size);
     if (fd < 0)
         return NULL;
     struct http *http = xcalloc(1, sizeof *http);
@@ -368,7 +310,7 @@ struct http *http_start(struct ingress *ingress, const char *listen,
     http->handlers = *handlers;
     http->limits = *limits;
     http->listener = fd;
-    http->port = port_of(fd);
+    http->port = listener_port(fd);
     http->guard = guard_start(&limits->guard);
     http->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_ALLOW_SUSPEND_RESUME |
