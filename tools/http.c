@@ -116,7 +116,8 @@ enum ctl_exit http_judge(const struct ctl *ctl, const struct http_answer *answer
         complain("the operator token is missing or wrong (ORCH_OPERATOR_TOKEN, http.operator_token "
                  "or home/operator_token)");
     } else if (is_unknown_key(answer) && ctl->request.argument) {
-        complain("there is no task %s", ctl->request.argument);
+        complain("there is no task%s %s", ctl->request.command == CTL_TAIL ? " or service" : "",
+                 ctl->request.argument);
     } else {
         char *words = words_of(answer);
         complain("%s", words);

@@ -32,7 +32,9 @@ enum style {
 /* Adds text with control characters, marks of direction and broken UTF-8 made visible: on one line,
  * a newline is shown as \n. */
 void text_clean(struct buffer *out, const char *text);
-/* The same, but lines stay lines, each behind the indent. */
+/* The same, not longer than most characters; what is cut ends in an ellipsis. */
+void text_clean_cut(struct buffer *out, const char *text, size_t most);
+/* As text_clean, but lines stay lines, each behind the indent. */
 void text_clean_lines(struct buffer *out, const char *indent, const char *text);
 /* Cleaned, in the style where the view has colours. */
 void text_paint(struct buffer *out, const struct view *view, enum style style, const char *text);
@@ -56,8 +58,7 @@ void table_begin(struct table *table, const struct view *view, size_t columns,
 /* Copies, cleaned; NULL or "" is "-". */
 void table_add(struct table *table, const char *cell);
 void table_add_style(struct table *table, const char *cell, enum style style);
-/* Not longer than max characters; what is cut ends in an ellipsis. */
-void table_add_cut(struct table *table, const char *cell, size_t max);
+void table_add_cut(struct table *table, const char *cell, size_t most);
 /* Two spaces between columns, indent before each row. Frees the cells. */
 void table_end(struct table *table, const char *indent, struct buffer *out);
 

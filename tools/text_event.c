@@ -7,7 +7,7 @@
 #include <string.h>
 #include "protocol/vocabulary.h"
 
-enum { KEY_WIDTH = 8, STAGE_WIDTH = 14 };
+enum { KEY_WIDTH = 8, STAGE_WIDTH = 14, TITLE_SHOWN = 80 };
 
 struct line {
     const json_t *event, *detail;
@@ -51,7 +51,9 @@ static void say_task(struct line *line)
     const char *key = or_else(text_field(line->event, "task"), "KEY");
     const char *what = or_else(text_field(line->detail, "for"), "?");
     if (is(state, "created")) {
-        buffer_format(&line->words, "\"%s\"", or_else(text_field(line->detail, "title"), ""));
+        buffer_text(&line->words, "\"");
+        text_clean_cut(&line->words, or_else(text_field(line->detail, "title"), ""), TITLE_SHOWN);
+        buffer_text(&line->words, "\"");
     } else if (is(state, "blocked")) {
         line->style = STYLE_BAD;
         buffer_format(&line->words, "BLOCKED %s (then: orchctl retry %s)",

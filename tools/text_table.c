@@ -66,6 +66,38 @@ void text_clean_lines(struct buffer *out, const char *indent, const char *text)
     }
 }
 
+static bool is_tail(char c)
+{
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+static size_t width_of(const char *text)
+{
+    size_t width = 0;
+    for (; *text; text++)
+        width += !is_tail(*text);
+    return width;
+}
+
+void text_clean_cut(struct buffer *out, const char *text, size_t most)
+{
+    struct buffer clean = {0};
+    text_clean(&clean, text);
+    const char *at = clean.size ? clean.data : "";
+    if (width_of(at) <= most) {
+        buffer_text(out, at);
+    } else {
+        size_t size = 0;
+        for (size_t width = 0; width + 1 < most; width++) {
+            do
+                size++;
+            while (is_tail(at[size]));
+        }
+        buffer_format(out, "%.*s…", (int)size, at);
+    }
+    buffer_free(&clean);
+}
+
 /* ---- colours ---- */
 
 static const char *const style_codes[STYLE_COUNT] = {
@@ -120,33 +152,11 @@ void table_add(struct table *table, const char *cell)
     table_add_style(table, cell, STYLE_PLAIN);
 }
 
-static bool is_tail(char c)
+void table_add_cut(struct table *table, const char *cell, size_t most)
 {
-    return ((unsigned char)c & 0xc0) == 0x80;
-}
-
-static size_t width_of(const char *text)
-{
-    size_t width = 0;
-    for (; *text; text++)
-        width += !is_tail(*text);
-    return width;
-}
-
-void table_add_cut(struct table *table, const char *cell, size_t max)
-{
-    table_add(table, cell);
-    char *text = table->cells[table->count - 1].text, *at = text;
-    if (width_of(text) <= max)
-        return;
-    for (size_t width = 0; width + 1 < max; width++) {
-        do
-            at++;
-        while (is_tail(*at));
-    }
-    *at = '\0';
-    table->cells[table->count - 1].text = xformat("%s…", text);
-    free(text);
+    struct buffer text = {0};
+    text_clean_cut(&text, cell && *cell ? cell : "-", most);
+    add_cell(table, buffer_take(&text), STYLE_PLAIN);
 }
 
 static size_t column_width(const struct table *table, size_t column)

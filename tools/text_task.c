@@ -7,7 +7,7 @@
 #include "lib/clock_text.h"
 #include "protocol/vocabulary.h"
 
-enum { TITLE_SHOWN = 60, STATE_SHOWN = 60, COMMIT_SHOWN = 12 };
+enum { TITLE_WHOLE = 255, TITLE_SHOWN = 60, STATE_SHOWN = 60, COMMIT_SHOWN = 12 };
 
 static void heading(const struct view *view, const char *word, struct buffer *out)
 {
@@ -250,7 +250,7 @@ static void show_title(const json_t *object, const struct view *view, struct buf
     const char *key = text_field(object, "key"), *title = text_field(object, "title");
     text_paint(out, view, STYLE_STRONG, key ? key : "?");
     buffer_text(out, "  ");
-    text_clean(out, title ? title : "");
+    text_clean_cut(out, title ? title : "", TITLE_WHOLE);
     buffer_text(out, "\n");
 }
 

@@ -55,6 +55,7 @@ def run_commands(commands):
 
 def check_story(output):
     """One rollback, one kill, done: in this order, and no JSON on the way."""
+    assert re.search(r"^ok +DEMO: gates +none beside CI and verdicts$", output, re.MULTILINE)
     story = output.split("4. One issue")[1].split("5. Done")[0]
     parts = ["DEMO-1   → analysis", "waits for approval: orchctl approve DEMO-1", "→ development",
              "$ kill -9", "has taken over", "→ review", "← development     rolled back:", "→ review",

@@ -84,7 +84,7 @@ def lived():
     (NOT_FOUND, "no project NOPE", ["task", "list", "NOPE"]),
     (NOT_FOUND, "no task NOPE-1", ["task", "show", "NOPE-1"]),
     (NOT_FOUND, "no task NOPE-1", ["why", "NOPE-1"]),
-    (NOT_FOUND, "no task NOPE-1", ["tail", "NOPE-1"]),
+    (NOT_FOUND, "no task or service NOPE-1", ["tail", "NOPE-1"]),
     (NOT_FOUND, "no task NOPE-1", ["task", "start", "NOPE-1"]),
     (NOT_FOUND, "no task NOPE-1", ["approve", "NOPE-1"]),
     (NOT_FOUND, "no task NOPE-1", ["stop", "NOPE-1"]),
