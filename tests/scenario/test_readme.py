@@ -54,7 +54,8 @@ def test_by_hand_as_printed(tmp_path):
     port = free_port()
     agent = tmp_path / "bin"
     agent.mkdir()
-    (agent / "claude").write_text(f"#!/bin/sh\nexec /usr/bin/python3 {AGENT} {tmp_path}\n")
+    (agent / "claude").write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 9.9.9 && exit\n"
+                                  f"exec /usr/bin/python3 {AGENT} {tmp_path}\n")
     (agent / "claude").chmod(0o755)
     text = section("By hand")
     yaml = re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1)
