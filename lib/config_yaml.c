@@ -128,6 +128,7 @@ static struct yaml_tree *first_document(yaml_parser_t *parser, struct conversion
         tree->line = 1;
     }
     yaml_document_delete(&document);
+    conversion->document = NULL;
     return tree;
 }
 

@@ -71,7 +71,7 @@ static void line_escaped(struct line *line, const char *text)
     while (*text && line->size < sizeof line->data - 24) {
         unsigned char c = (unsigned char)*text;
         size_t size = utf8_size((const unsigned char *)text);
-        char escape[8];
+        char escape[8] = "";
         if (c == '"' || c == '\\')
             line_raw(line, (char[]){'\\', (char)c}, 2);
         else if (c == '\n')

@@ -20,8 +20,6 @@
 
 enum { DEFAULT_MAX_OUTPUT = 1024 * 1024, DRAIN_MS = 200 };
 
-extern char **environ;
-
 struct child {
     pid_t pid;
     int pid_fd;       /* readable when it has ended */

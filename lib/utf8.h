@@ -5,9 +5,9 @@
 
 #include <stddef.h>
 
-/* Bytes of the character at text, 0 where there is none: a NUL, an overlong form, a surrogate, what
+/* Bytes of the character at bytes, 0 where there is none: a NUL, an overlong form, a surrogate, what
  * lies beyond U+10FFFF. size: bytes that are there, at least 1. */
-size_t utf8_character(const char *text, size_t size);
+size_t utf8_character(const char *bytes, size_t size);
 
 /* How many of a text's first max bytes are whole characters. size: all of its bytes. */
 size_t utf8_cut(const char *text, size_t size, size_t max);

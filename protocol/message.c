@@ -94,6 +94,7 @@ static int check_field(const json_t *message, const struct field_info *field,
 static int check_envelope(const json_t *message, enum message_kind *kind,
                           struct message_fault *fault)
 {
+    *kind = MESSAGE_KIND_COUNT;
     if (!json_is_object(message))
         return refuse(fault, "not-an-object", "", "a message is a JSON object");
     const json_t *version = json_object_get(message, "v");

@@ -92,6 +92,26 @@ static int compare(const void *left, const void *right)
     return a->depth != b->depth ? a->depth - b->depth : strcmp(a->name, b->name);
 }
 
+/* Puts one service below all it waits for. 1: it had to move, -1: it waits for one that is not
+ * there. */
+static int sink(struct definitions *definitions, struct definition *item, char *fault, size_t size)
+{
+    int moved = 0;
+    for (size_t i = 0; i < item->after_count; i++) {
+        const struct definition *before = find(definitions, item->after[i]);
+        if (!before) {
+            snprintf(fault, size, "%s/service.yaml: after: %s: no such service", item->folder,
+                     item->after[i]);
+            return -1;
+        }
+        if (item->depth <= before->depth) {
+            item->depth = before->depth + 1;
+            moved = 1;
+        }
+    }
+    return moved;
+}
+
 int definitions_order(struct definitions *definitions, char *fault, size_t size)
 {
     for (size_t i = 0; i < definitions->count; i++)
@@ -102,25 +122,16 @@ int definitions_order(struct definitions *definitions, char *fault, size_t size)
         changed = false;
         for (size_t i = 0; i < definitions->count; i++) {
             struct definition *item = &definitions->items[i];
-            for (size_t j = 0; j < item->after_count; j++) {
-                const struct definition *before = find(definitions, item->after[j]);
-                if (!before) {
-                    snprintf(fault, size, "%s/service.yaml: after: %s: no such service",
-                             item->folder, item->after[j]);
-                    return -1;
-                }
-                if (item->depth <= before->depth) {
-                    item->depth = before->depth + 1;
-                    changed = true;
-                }
-                if (pass > definitions->count) {
-                    snprintf(fault, size,
-                             "%s/service.yaml: after: %s: the services wait for each "
-                             "other in a circle",
-                             item->folder, item->after[j]);
-                    return -1;
-                }
+            int moved = sink(definitions, item, fault, size);
+            if (moved < 0)
+                return -1;
+            if (moved && pass > definitions->count) {
+                snprintf(fault, size,
+                         "%s/service.yaml: after: %s: the services wait for each other in a circle",
+                         item->folder, item->after[0]);
+                return -1;
             }
+            changed = changed || moved;
         }
     }
     qsort(definitions->items, definitions->count, sizeof definitions->items[0], compare);

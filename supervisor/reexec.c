@@ -14,8 +14,6 @@
 #include "supervisor/handover.h"
 #include "supervisor/process.h"
 
-extern char **environ;
-
 enum { CHECK_MS = 10000 };
 
 /* A program that succeeds at everything (`true`) is not ours: these words are what is waited for.

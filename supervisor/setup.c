@@ -14,8 +14,6 @@
 #include "lib/log.h"
 #include "supervisor/supervisor.h"
 
-extern char **environ;
-
 enum { LOCK_ASK_MS = 100 };
 
 void setup_apply_config(struct supervisor *supervisor)

@@ -99,7 +99,6 @@ static bool enter(const char *folder)
 /* The first commit: what is in the folder (never written to), or nothing. */
 static bool commit(const struct making *making, const char *from)
 {
-    extern char **environ;
     char *ref = xformat("refs/heads/%s", making->branch), *tree = NULL, *made = NULL;
     char *index = xformat("GIT_INDEX_FILE=%s", making->index);
     const char *env[256] = {

@@ -60,7 +60,7 @@ static bool parse_number(const char *text, int64_t *out)
 /* False where the value is none of its kind. */
 static bool take_option(struct ctl_request *request, char letter, const char *value)
 {
-    int64_t number;
+    int64_t number = 0;
     switch (letter) {
     case 'c':
         request->config = value;
@@ -94,12 +94,12 @@ static bool take_option(struct ctl_request *request, char letter, const char *va
         request->labels[request->label_count++] = value;
         return true;
     case 'n':
-        if (!parse_number(value, &number) || number > 1000000)
+        if (!value || !parse_number(value, &number) || number > 1000000)
             return false;
         request->lines = (int)number;
         return true;
     case 'a':
-        return parse_number(value, &request->after);
+        return value && parse_number(value, &request->after);
     default:
         return false;
     }

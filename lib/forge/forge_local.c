@@ -246,12 +246,14 @@ int forge_pull_find(struct forge *forge, const char *head, const char *base,
     for (size_t i = 0; i < count && result == 0; i++) {
         /* A file that people broke hides its own pull request, nobody else's. */
         char *broken = NULL;
+        struct pull_request one;
         json_t *object = load(forge, numbers[i], &broken);
-        if (object && parse(forge, numbers[i], object, pull, &broken) == 0) {
-            if (matches(pull, head, base))
-                result = 1;
+        if (object && parse(forge, numbers[i], object, &one, &broken) == 0) {
+            result = matches(&one, head, base);
+            if (result == 1)
+                *pull = one;
             else
-                forge_pull_free(pull);
+                forge_pull_free(&one);
         }
         json_decref(object);
         free(broken);

@@ -116,13 +116,36 @@ static char *fault_text(const struct process_result *result)
     return xstrndup(text + from, size - from);
 }
 
+/* The environment of a call; owned: what it is made of, ended by NULL, freed by the caller. */
+static void make_env(const struct git_call *call, const char **env, char **owned)
+{
+    size_t n = 0, made = 0;
+    if (call->git_dir)
+        owned[made++] = xformat("GIT_DIR=%s", call->git_dir);
+    if (call->work_tree)
+        owned[made++] = xformat("GIT_WORK_TREE=%s", call->work_tree);
+    if (call->index)
+        owned[made++] = xformat("GIT_INDEX_FILE=%s", call->index);
+    if (call->identity) {
+        owned[made++] = xformat("GIT_AUTHOR_NAME=%s", call->identity->name);
+        owned[made++] = xformat("GIT_AUTHOR_EMAIL=%s", call->identity->email);
+        owned[made++] = xformat("GIT_COMMITTER_NAME=%s", call->identity->name);
+        owned[made++] = xformat("GIT_COMMITTER_EMAIL=%s", call->identity->email);
+    }
+    owned[made] = NULL;
+    for (; call->git->env[n]; n++)
+        env[n] = call->git->env[n];
+    for (size_t i = 0; i < made; i++)
+        env[n++] = owned[i];
+    env[n] = NULL;
+}
+
 int git_run_list(const struct git_call *call, char **out, size_t *out_size, char **fault,
                  const char *const *arguments)
 {
     const char *argv[ARGUMENTS_MAX + 8], *env[ENV_MAX + 8];
-    size_t argc = 0, n = 0;
     char *owned[8];
-    size_t owned_count = 0;
+    size_t argc = 0;
     argv[argc++] = "git";
     for (size_t i = 0; arguments[i]; i++) {
         if (i == ARGUMENTS_MAX)
@@ -130,21 +153,7 @@ int git_run_list(const struct git_call *call, char **out, size_t *out_size, char
         argv[argc++] = arguments[i];
     }
     argv[argc] = NULL;
-    for (; call->git->env[n]; n++)
-        env[n] = call->git->env[n];
-    if (call->git_dir)
-        env[n++] = owned[owned_count++] = xformat("GIT_DIR=%s", call->git_dir);
-    if (call->work_tree)
-        env[n++] = owned[owned_count++] = xformat("GIT_WORK_TREE=%s", call->work_tree);
-    if (call->index)
-        env[n++] = owned[owned_count++] = xformat("GIT_INDEX_FILE=%s", call->index);
-    if (call->identity) {
-        env[n++] = owned[owned_count++] = xformat("GIT_AUTHOR_NAME=%s", call->identity->name);
-        env[n++] = owned[owned_count++] = xformat("GIT_AUTHOR_EMAIL=%s", call->identity->email);
-        env[n++] = owned[owned_count++] = xformat("GIT_COMMITTER_NAME=%s", call->identity->name);
-        env[n++] = owned[owned_count++] = xformat("GIT_COMMITTER_EMAIL=%s", call->identity->email);
-    }
-    env[n] = NULL;
+    make_env(call, env, owned);
     struct process_spec spec = {.argv = argv,
                                 .env = env,
                                 .cwd = call->work_tree,
@@ -176,8 +185,8 @@ int git_run_list(const struct git_call *call, char **out, size_t *out_size, char
             *out_size = result.out_size;
         process_result_free(&result);
     }
-    while (owned_count)
-        free(owned[--owned_count]);
+    for (char **entry = owned; *entry; entry++)
+        free(*entry);
     return code;
 }
 

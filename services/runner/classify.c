@@ -1,7 +1,6 @@
 /* PURE: no I/O */
 #include "services/runner/classify.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +13,7 @@ enum { TEXT_MAX = 240 };
 /* Case-insensitive; text may be NULL. */
 static const char *find(const char *text, const char *part)
 {
-    size_t size = strlen(part);
-    for (; text && *text; text++) {
-        size_t i = 0;
-        while (i < size && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
-            i++;
-        if (i == size)
-            return text;
-    }
-    return NULL;
+    return text ? strcasestr(text, part) : NULL;
 }
 
 static bool has_any(const char *text, const char *const *parts)

@@ -30,7 +30,7 @@ static void finish_cancelled(struct run *run)
 static bool left_something(const struct run *run, const struct workspace_state *state)
 {
     const char *start = message_text(run->launch, "start_head", "");
-    return state->changed_size || state->half_done || (state->head && strcmp(state->head, start));
+    return state->changed_size || state->half_done || (state->head && strcmp(state->head, start) != 0);
 }
 
 /* What a run that did not succeed leaves is saved before anybody may overwrite it. */

@@ -85,7 +85,8 @@ json_t *workspace_artefacts(struct workspace *workspace, const char *key)
     size_t count = json_array_size(names);
     for (size_t i = 0; i < count; i++)
         list[i] = json_array_get(names, i);
-    qsort(list, count, sizeof *list, compare_names);
+    if (count)
+        qsort(list, count, sizeof *list, compare_names);
     for (size_t i = 0; i < count; i++)
         json_array_append(sorted, list[i]);
     json_decref(names);

@@ -92,7 +92,7 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
         wants_findings(job) ? findings_decode(task->findings) : json_array(), "pull_request",
         pull_request(task), "head", head, "resume_session", job->session, "first_of_entry",
         (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
-        (json_int_t)timeout, "deadline_ms", (json_int_t)(scheduler->now_ms + timeout),
+        (json_int_t)timeout, "deadline_ms", (json_int_t)scheduler->now_ms + timeout,
         "comments_stale", (int)stale);
     free(head);
     return message;

@@ -42,16 +42,16 @@ void work_free(struct work *work);
 bool work_ask(struct scheduler *scheduler, const json_t *request, void *ticket);
 /* How many items more this peer's held request takes; 0 where none is held, and where the answer is
  * large enough already. */
-size_t work_room(const struct scheduler *scheduler, enum work_peer_id peer);
+size_t work_room(const struct scheduler *scheduler, enum work_peer_id id);
 /* Whether the peer has asked within this time. */
-bool work_is_alive(const struct scheduler *scheduler, enum work_peer_id peer, int64_t within_ms);
+bool work_is_alive(const struct scheduler *scheduler, enum work_peer_id id, int64_t within_ms);
 
 /* key: what an item is acknowledged by. False where it is with the peer already. */
-bool work_wants(struct scheduler *scheduler, enum work_peer_id peer, const char *key);
+bool work_wants(struct scheduler *scheduler, enum work_peer_id id, const char *key);
 /* In the open turn. Takes item. */
-void work_give(struct scheduler *scheduler, enum work_peer_id peer, const char *key, json_t *item);
+void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *key, json_t *item);
 /* The acknowledgement came. */
-void work_forget(struct scheduler *scheduler, enum work_peer_id peer, const char *key);
+void work_forget(struct scheduler *scheduler, enum work_peer_id id, const char *key);
 /* Something becomes due by the wall clock: the loop looks again then. */
 void work_wake_at(struct scheduler *scheduler, int64_t wall_ms);
 

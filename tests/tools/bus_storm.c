@@ -25,8 +25,6 @@
 
 enum { THREADS = 6, POSTS_MAX = 24, CALL_MS = 400, KILL_EVERY_MS = 150, HELD_MAX = 16 };
 
-extern char **environ;
-
 struct storm {
     struct bus *bus;
     char *run_dir, *program;

@@ -201,7 +201,8 @@ static inline char *kit_text(struct kit *kit, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* The statements of the tests are no literals, so they stay out of the store's cache. */
-static inline sqlite3_stmt *kit_first_row(struct kit *kit, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static inline sqlite3_stmt *
+kit_first_row(struct kit *kit, const char *format, va_list arguments)
 {
     char sql[2000];
     sqlite3_stmt *statement = NULL;

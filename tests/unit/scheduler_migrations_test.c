@@ -62,7 +62,7 @@ static void from_every_version(void **state)
 
 static void a_failed_step(void **state)
 {
-    static const struct migration broken[] = {
+    const struct migration broken[] = {
         steps[0], {2, "CREATE TABLE half (id INTEGER) STRICT; INSERT INTO nowhere VALUES (1)"}};
     char fault[200];
     sqlite3 *db = open_memory();
