@@ -91,6 +91,7 @@ class Ingress:
         self.config = self.dir / "orchestrator.yaml"
         self.port = free_port()
         self.process = None
+        self.launched = []
         self.prefix = []
         self.config.write_text(json.dumps(merged({
             "home": str(self.home), "run_dir": str(self.run_dir), "lock_wait_s": 5,
@@ -104,14 +105,20 @@ class Ingress:
     # ---- the process ----
 
     def start(self, environment=None, wait=True):
+        self.process = self.launch("ingress", environment, wait)
+        return self
+
+    def launch(self, service, environment=None, wait=True):
+        """A service's process; it has said that it is ready."""
         mine, its = os.pipe()
         names = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
         names.update({"ORCH_NOTIFY_FD": str(its), "ORCH_CRASH_DIR": str(self.crash_dir),
                       **(environment or {})})
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, BIN / "orch-ingress", "-c", self.config], stdout=log, stderr=log,
+            process = subprocess.Popen(
+                [*self.prefix, BIN / f"orch-{service}", "-c", self.config], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, env=names, pass_fds=[its])
+        self.launched.append(process)
         os.close(its)
         try:
             if wait:
@@ -120,7 +127,7 @@ class Ingress:
                 assert poll.poll(20_000) and os.read(mine, 1) == b"\n", f"not ready:\n{self.story()}"
         finally:
             os.close(mine)
-        return self
+        return process
 
     def wait_listening(self):
         """It may answer before it is ready."""
@@ -151,8 +158,9 @@ class Ingress:
         raise AssertionError("no VmRSS")
 
     def close(self, keep=False):
-        if self.process and self.process.poll() is None:
-            self.kill()
+        for process in self.launched:
+            process.kill()
+            process.wait(10)
         if not keep:
             shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -48,7 +48,7 @@ static void open_file(const char *path, sqlite3 **db, sqlite3_stmt **insert)
     schema[fread(schema, 1, sizeof schema - 1, file)] = '\0';
     fclose(file);
     run(*db, "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-             "PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 512;");
+             "PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 2048;");
     run(*db, schema);
     sqlite3_prepare_v3(*db,
                        "INSERT INTO events (source, delivery, body, headers, received_at) "
