@@ -17,7 +17,7 @@ fi
 root=$(mktemp -d "$dir/root-XXXXXX")
 # Own mounts only: what is mounted is unmounted before anything is removed.
 unmount() {
-    for point in dev/shm dev/pts dev sys proc; do
+    for point in dev/shm dev/pts dev sys proc .; do
         ! mountpoint -q "$root/$point" || umount -l "$root/$point"
     done
 }
@@ -34,6 +34,9 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 cp -ax "$dir/base/." "$root/"
+# a mount of its own, so that a test may have a private view of it
+mount --bind "$root" "$root"
+mount --make-private "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sys "$root/sys"
 # devices of its own: what a test does to one is not done to the machine's
@@ -51,7 +54,8 @@ for fd in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${fd%:*}" "$root/de
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 cp /etc/hosts "$root/etc/hosts"
 git clone -q --bare "$source" "$root/src.git"
-inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 chroot "$root" sh -ec "$1"; }
+inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+    ORCH_TEST_LIMIT_S="${ORCH_TEST_LIMIT_S:-1200}" chroot "$root" sh -ec "$1"; }
 took=
 step() {
     begun=$(date +%s)
