@@ -116,7 +116,7 @@ def test_what_is_said_meanwhile_is_kept(own):
 
 
 def test_a_death_in_between_is_seen(own):
-    """Killed while the new program is being tried, or replaces us. Mutation: no reap before the loop."""
+    """Killed while the new program is being tried, or replaces us."""
     own.service("a")
     own.start()
     for delay in (0, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.01):
@@ -126,6 +126,25 @@ def test_a_death_in_between_is_seen(own):
         os.kill(pid, signal.SIGKILL)
         own.wait_for(lambda: own.state()["upgrades"] == count + 1, 5, "it is upgraded")
         own.wait_ready("a", other_than=pid)
+
+
+def test_a_death_told_by_the_same_signal(own):
+    """The check and a service end while the supervisor stands still: one SIGCHLD for both, the check is
+    reaped first, and the old program is gone before it comes to the other. Mutation: no reap before the
+    loop of the new one."""
+    own.service("a")
+    own.start()
+    replace(own, f'#!/bin/sh\n[ "$1" != --check ] || sleep 0.5\nexec {BIN}/orchestrator "$@"\n')
+    own.process.send_signal(signal.SIGUSR2)
+    own.wait_said("upgrade", "--check")
+    pid = own.kill("a")  # the next one is younger than the check: reaped after it
+    pid = own.wait_ready("a", other_than=pid)
+    own.process.send_signal(signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(1)
+    own.process.send_signal(signal.SIGCONT)
+    own.wait_for(lambda: own.state()["upgrades"] == 1, 5, "it is upgraded")
+    own.wait_ready("a", other_than=pid)
 
 
 def test_a_start_under_way_goes_on(own):

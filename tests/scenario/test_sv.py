@@ -126,6 +126,22 @@ def test_term_starts_anew(supervised):
     assert not alive(pid)
 
 
+@pytest.mark.parametrize("kind", [Ours, Runits])
+def test_term_can_be_handled_and_kill_can_not(tree, kind):
+    """Mutation: the letters t and k exchanged."""
+    tree.service("a", "trap 'echo \"a term\" >>\"$NOTES\"; exit' TERM\n" + BEGUN +
+                 "while :; do sleep 0.05; done\n", "")
+    box = kind(tree)
+    try:
+        for word, heard in (("term", 1), ("kill", 1), ("term", 2)):
+            begun = tree.wait_for(lambda: tree.notes_of("a").count("begun"), 5, "it runs")
+            assert sv(box, word, "a")[0] == 0
+            tree.wait_for(lambda: tree.notes_of("a").count("begun") > begun, 5, "another process")
+            assert tree.notes_of("a").count("term") == heard
+    finally:
+        box.end()
+
+
 def test_kill_of_a_stopped_one(supervised):
     """What the reaper does to a hung service: k is heard where t is not."""
     wait_state(supervised, "run: a")
