@@ -102,7 +102,11 @@ BENCH_INGRESS_TOOLS := $(addprefix $(BUILD)/bench/,load sqlite_alone)
 $(BENCH_INGRESS_TOOLS): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/ingress/%.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lsqlite3 -lnettle
-bench-tools: all $(BENCH_TOOLS) $(BENCH_INGRESS_TOOLS)
+$(BUILD)/bench/claim: $(BUILD)/obj/tests/bench/claim/claim.o $(call archive,services/scheduler) \
+  $(BUILD)/obj/services/ingress/inbox_read.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group -lsqlite3 $(LIBS_COMMON)
+bench-tools: all $(BENCH_TOOLS) $(BENCH_INGRESS_TOOLS) $(BUILD)/bench/claim
 # ---- end of bench tools ----
 
 # ---- test tools: programs that only tests start ----

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/buffer.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "services/scheduler/claim_rules.h"
 #include "services/scheduler/claim_view.h"
@@ -55,18 +56,13 @@ static bool is_due(struct scheduler *scheduler, const struct candidate *c)
 
 /* What is asked of the first job of a task alone. */
 static void look_at_beginning(struct scheduler *scheduler, struct claim_view *view,
-                              const struct candidate *c, const struct project *project,
-                              struct claim_facts *facts)
+                              const struct candidate *c, bool gated, struct claim_facts *facts)
 {
-    const struct config *config = scheduler->config;
-    const char *ignored;
-    facts->is_frozen =
-        config->serial_gate_freeze_enabled && json_object_get(view->frozen, c->repo) != NULL;
+    const struct claim_first *first = gated ? claim_view_first(scheduler, view, c->repo) : NULL;
+    facts->is_gated = first && first->id && first->id < c->task;
+    facts->is_frozen = scheduler->config->serial_gate_freeze_enabled &&
+                       json_object_get(view->frozen, c->repo) != NULL;
     facts->predecessor_cleaned = !claim_view_is_followed(scheduler, view, c->task);
-    if (config_feature_applies(config->serial_gate_enabled, config->serial_gate_repos, project)) {
-        int64_t first = claim_view_first(scheduler, view, c->repo, &ignored);
-        facts->is_gated = first != 0 && first < c->task;
-    }
 }
 
 static void look_at_limits(const struct config *config, const struct claim_view *view,
@@ -84,7 +80,7 @@ static void look_at_limits(const struct config *config, const struct claim_view 
 static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
                          const struct candidate *c)
 {
-    const struct project *project = scheduler_project(scheduler, c->project);
+    const struct claim_project *known = claim_view_project(scheduler, view, c->project);
     int64_t holder = 0;
     if (c->kind == JOB_MERGE_GATE || c->kind == JOB_MERGE)
         holder = claim_view_holder(view, c->repo);
@@ -96,30 +92,34 @@ static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
         .paused = view->paused,
         .draining = view->draining,
         .disk_low = view->disk_low,
-        .project_known = project != NULL,
-        .project_paused = json_object_get(view->paused_projects, c->project) != NULL,
+        .project_known = known->project != NULL,
+        .project_paused = known->paused,
         .task_runs = claim_view_runs(view, c->task),
         .lease_busy = holder != 0 && holder != c->task,
         .lease_held = holder == c->task,
     };
-    if (project && claim_begins_task(c->kind, c->stage))
-        look_at_beginning(scheduler, view, c, project, &facts);
-    if (project && c->role)
-        look_at_limits(scheduler->config, view, c, project, &facts);
+    if (claim_begins_task(c->kind, c->stage))
+        look_at_beginning(scheduler, view, c, known->gated, &facts);
+    if (known->project && c->role)
+        look_at_limits(scheduler->config, view, c, known->project, &facts);
     return claim_judge(&facts);
 }
 
 /* ---- why it waits ---- */
 
-/* With the name of what it waits for. */
-static void explain(struct scheduler *scheduler, struct claim_view *view, const struct candidate *c,
-                    enum reason reason, char words[WORDS_SIZE])
+/* With the name of what it waits for. Borrowed from the view, or written into words. */
+static const char *explain(struct scheduler *scheduler, struct claim_view *view,
+                           const struct candidate *c, enum reason reason, char words[WORDS_SIZE])
 {
     char *text = NULL;
-    const char *key;
-    if (reason == REASON_SERIAL_GATE && claim_view_first(scheduler, view, c->repo, &key)) {
-        text = xformat("%s of the same repository is unfinished", key);
-    } else if (reason == REASON_LEASE_BUSY) {
+    if (reason == REASON_SERIAL_GATE) {
+        struct claim_first *first = claim_view_first(scheduler, view, c->repo);
+        if (!first->words)
+            first->words = xformat("%s: %s of the same repository is unfinished",
+                                   reason_code(reason), first->key);
+        return first->words;
+    }
+    if (reason == REASON_LEASE_BUSY) {
         char *holder = store_text(scheduler->store, "SELECT key FROM tasks WHERE id = ?1", "i",
                                   claim_view_holder(view, c->repo));
         text = holder ? xformat("%s holds the repository's merge lease", holder) : NULL;
@@ -127,6 +127,7 @@ static void explain(struct scheduler *scheduler, struct claim_view *view, const 
     }
     reason_format(reason, text, words, WORDS_SIZE);
     free(text);
+    return words;
 }
 
 struct note {
@@ -143,14 +144,15 @@ struct notes {
 static void take_note(struct scheduler *scheduler, struct claim_view *view, struct notes *notes,
                       const struct candidate *c, enum reason reason)
 {
-    struct note *note = &notes->rows[notes->count];
+    char buffer[WORDS_SIZE];
     if (reason == REASON_COUNT || notes->count == NOTES_MAX)
         return;
-    explain(scheduler, view, c, reason, note->words);
-    if (strcmp(note->words, c->reason) == 0)
+    const char *words = explain(scheduler, view, c, reason, buffer);
+    if (strcmp(words, c->reason) == 0)
         return;
+    struct note *note = &notes->rows[notes->count++];
     note->job = c->id;
-    notes->count++;
+    snprintf(note->words, sizeof note->words, "%s", words);
 }
 
 static void write_notes(struct scheduler *scheduler, const struct notes *notes)
@@ -163,20 +165,15 @@ static void write_notes(struct scheduler *scheduler, const struct notes *notes)
 
 /* ---- one job ---- */
 
-/* The statement alone decides: where the row is queued no more, nothing is claimed. The command, or
- * NULL. */
-static json_t *take(struct scheduler *scheduler, const struct task *task, const struct job *job)
+/* The command, or NULL where the job was queued no more. */
+static json_t *take(struct scheduler *scheduler, const struct task *task, const struct job *job,
+                    size_t *size)
 {
     bool gate = job->kind == JOB_MERGE_GATE, merge = job->kind == JOB_MERGE;
-    if (store_run(scheduler->store,
-                  "UPDATE jobs SET state = 'running', claimed_at = ?2, runs = runs + 1, reason = ''"
-                  " WHERE id = ?1 AND state = 'queued'",
-                  "ii", job->id, scheduler->now_ms) != 1)
-        return NULL;
-    json_t *command = commands_start(scheduler, task, job);
-    if (gate)
+    json_t *command = commands_start(scheduler, task, job, size);
+    if (command && gate)
         lease_take(scheduler, task);
-    if (gate || merge)
+    if (command && (gate || merge))
         lease_use(scheduler, task, message_text(command, "run", ""), merge);
     return command;
 }
@@ -200,7 +197,8 @@ static void claim(struct scheduler *scheduler, const struct task *task, const st
     const struct log_about about = {.task = task->key, .job = job->id};
     store_part_begin(scheduler->store);
     journal_part_begin(&scheduler->journal);
-    json_t *command = take(scheduler, task, job);
+    size_t size = 0;
+    json_t *command = take(scheduler, task, job, &size);
     if (scheduler->store->failed && !store_fault_is_world(scheduler->store)) {
         json_decref(command);
         store_part_drop(scheduler->store);
@@ -211,7 +209,7 @@ static void claim(struct scheduler *scheduler, const struct task *task, const st
     store_part_keep(scheduler->store);
     if (!command)
         return;
-    work_give(scheduler, WORK_RUNNER, message_text(command, "run", ""), command);
+    work_give(scheduler, WORK_RUNNER, message_text(command, "run", ""), command, size);
     scheduler->claimed++;
     log_line(LOG_LEVEL_INFO, "claim", &about, "%s%s%s, attempt %d", job_kind_table[job->kind].name,
              job->role ? " " : "", job->role ? job->role : "", job->attempt);
@@ -273,16 +271,58 @@ static void walk(struct scheduler *scheduler, struct picks *picks)
     claim_view_free(&view);
 }
 
+/* What a fruitless walk saw. Only a change of the rows or a time that comes makes another one worth
+ * while: turns are many, and the queue may be long. Times are by the wall clock, which may jump. */
+static bool is_as_before(const struct scheduler *scheduler)
+{
+    const struct claim_memory *memory = &scheduler->claim_memory;
+    int64_t passed = scheduler->now_ms - memory->now_ms;
+    return memory->known && memory->changes == sqlite3_total_changes64(scheduler->store->db) &&
+           memory->starting == !scheduler->work.pass_ended &&
+           memory->disk_low == (scheduler->low_disk_mb >= 0) && clock_mono_ms() < memory->due_ms &&
+           passed >= 0 && passed < memory->wait_ms;
+}
+
+static void remember(struct scheduler *scheduler, int64_t due_ms)
+{
+    scheduler->claim_memory = (struct claim_memory){
+        .known = true,
+        .changes = sqlite3_total_changes64(scheduler->store->db),
+        .starting = !scheduler->work.pass_ended,
+        .disk_low = scheduler->low_disk_mb >= 0,
+        .now_ms = scheduler->now_ms,
+        .due_ms = due_ms,
+        .wait_ms = due_ms == INT64_MAX ? INT64_MAX : due_ms - clock_mono_ms(),
+    };
+}
+
+/* Claims what the walk picked. */
+static void claim_picks(struct scheduler *scheduler, const struct picks *picks)
+{
+    for (size_t i = 0; i < picks->count && work_room(scheduler, WORK_RUNNER); i++)
+        claim_by_id(scheduler, picks->jobs[i]);
+    if (picks->asking && work_room(scheduler, WORK_RECONCILER))
+        commands_give_queries(scheduler);
+}
+
 void claim_jobs(struct scheduler *scheduler)
 {
     struct picks picks = {.max = work_room(scheduler, WORK_RUNNER)};
-    if (!picks.max)
+    int64_t due_ms = scheduler->work.due_ms;
+    if (!picks.max || !scheduler->store->db)
         return;
+    if (is_as_before(scheduler)) {
+        work_wake_at_mono(scheduler, scheduler->claim_memory.due_ms);
+        return;
+    }
     if (picks.max > PICKS_MAX)
         picks.max = PICKS_MAX;
+    scheduler->work.due_ms = INT64_MAX;
     walk(scheduler, &picks);
-    for (size_t i = 0; i < picks.count && work_room(scheduler, WORK_RUNNER); i++)
-        claim_by_id(scheduler, picks.jobs[i]);
-    if (picks.asking && work_room(scheduler, WORK_RECONCILER))
-        commands_give_queries(scheduler);
+    claim_picks(scheduler, &picks);
+    if (picks.count || picks.asking)
+        scheduler->claim_memory.known = false;
+    else
+        remember(scheduler, scheduler->work.due_ms);
+    work_wake_at_mono(scheduler, due_ms);
 }

@@ -93,7 +93,6 @@ void claim_view_read(struct scheduler *scheduler, struct claim_view *view)
         .disk_low = scheduler->low_disk_mb >= 0,
         .projects = json_object(),
         .roles = json_object(),
-        .first = json_object(),
     };
     read_running(scheduler, view);
     view->paused_projects =
@@ -113,10 +112,18 @@ void claim_view_read(struct scheduler *scheduler, struct claim_view *view)
 void claim_view_free(struct claim_view *view)
 {
     json_t *sets[] = {view->projects, view->roles,  view->paused_projects,
-                      view->frozen,   view->leases, view->cleanups,
-                      view->first};
+                      view->frozen,   view->leases, view->cleanups};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         json_decref(sets[i]);
+    for (size_t i = 0; i < view->known_count; i++)
+        free(view->known[i].key);
+    for (size_t i = 0; i < view->first_count; i++) {
+        free(view->first[i].repo);
+        free(view->first[i].key);
+        free(view->first[i].words);
+    }
+    free(view->known);
+    free(view->first);
     free(view->running);
     memset(view, 0, sizeof *view);
 }
@@ -140,9 +147,48 @@ bool claim_view_is_followed(struct scheduler *scheduler, const struct claim_view
     return followed;
 }
 
-static json_t *ask_first(struct scheduler *scheduler, const char *repo)
+static void learn_project(struct scheduler *scheduler, struct claim_view *view, const char *key)
 {
-    json_t *found = json_object();
+    const struct config *config = scheduler->config;
+    const struct project *project = scheduler_project(scheduler, key);
+    view->known = xrealloc(view->known, (view->known_count + 1) * sizeof *view->known);
+    view->known[view->known_count++] = (struct claim_project){
+        .key = xstrdup(key),
+        .project = project,
+        .paused = json_object_get(view->paused_projects, key) != NULL,
+        .gated = project && config_feature_applies(config->serial_gate_enabled,
+                                                   config->serial_gate_repos, project),
+    };
+}
+
+const struct claim_project *claim_view_project(struct scheduler *scheduler, struct claim_view *view,
+                                               const char *key)
+{
+    size_t i = 0;
+    while (i < view->known_count && strcmp(view->known[i].key, key) != 0)
+        i++;
+    if (i == view->known_count)
+        learn_project(scheduler, view, key);
+    return &view->known[i];
+}
+
+/* Where the repository stands, or would stand. */
+static size_t first_place(const struct claim_view *view, const char *repo)
+{
+    size_t low = 0, high = view->first_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(view->first[middle].repo, repo) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static struct claim_first ask_first(struct scheduler *scheduler, const char *repo)
+{
+    struct claim_first first = {.repo = xstrdup(repo)};
     sqlite3_stmt *row =
         store_ask(scheduler->store,
                   "SELECT id, key FROM tasks INDEXED BY tasks_live WHERE repo = ?1"
@@ -150,21 +196,23 @@ static json_t *ask_first(struct scheduler *scheduler, const char *repo)
                   " NULL)) ORDER BY id LIMIT 1",
                   "si", repo, (int64_t)scheduler->config->serial_gate_skip_blocked);
     if (store_row(scheduler->store, row)) {
-        json_object_set_new(found, "id", json_integer(column_int(row, 0)));
-        json_object_set_new(found, "key", json_string(column_text(row, 1)));
+        first.id = column_int(row, 0);
+        first.key = column_copy(row, 1);
         store_done(row);
     }
-    return found;
+    return first;
 }
 
-int64_t claim_view_first(struct scheduler *scheduler, struct claim_view *view, const char *repo,
-                         const char **key)
+struct claim_first *claim_view_first(struct scheduler *scheduler, struct claim_view *view,
+                                     const char *repo)
 {
-    const json_t *found = json_object_get(view->first, repo);
-    if (!found) {
-        json_object_set_new(view->first, repo, ask_first(scheduler, repo));
-        found = json_object_get(view->first, repo);
+    size_t at = first_place(view, repo);
+    if (at == view->first_count || strcmp(view->first[at].repo, repo) != 0) {
+        view->first = xrealloc(view->first, (view->first_count + 1) * sizeof *view->first);
+        memmove(view->first + at + 1, view->first + at,
+                (view->first_count - at) * sizeof *view->first);
+        view->first[at] = ask_first(scheduler, repo);
+        view->first_count++;
     }
-    *key = message_text(found, "key", "");
-    return message_integer(found, "id", 0);
+    return &view->first[at];
 }

@@ -5,15 +5,32 @@
 
 #include "services/scheduler/rows.h"
 
+/* A project as the rows name it, and what holds for all its jobs. */
+struct claim_project {
+    char *key;
+    const struct project *project; /* NULL: it is gone from the configuration */
+    bool paused, gated;
+};
+
+/* The first unfinished task of a repository, and why others wait for it. */
+struct claim_first {
+    char *repo, *key;
+    char *words; /* NULL until somebody waits for it */
+    int64_t id;  /* 0: all are finished */
+};
+
 struct claim_view {
     bool starting, paused, draining, disk_low; /* what holds for the whole queue */
     int agents;                                /* that run now */
     json_t *projects, *roles;                  /* key: agents that run now */
-    json_t *paused_projects;                   /* key: true */
-    json_t *frozen;                            /* repository: true */
+    json_t *paused_projects;                   /* key: 1 */
+    json_t *frozen;                            /* repository: 1 */
     json_t *leases;                            /* repository: task that holds its merge lease */
     json_t *cleanups; /* key without suffix: the cancelled task that is still being cleaned up */
-    json_t *first;    /* repository: its first unfinished task {id, key}; filled as asked */
+    struct claim_project *known; /* as they were asked for */
+    size_t known_count;
+    struct claim_first *first; /* ascending by repository; as they were asked for */
+    size_t first_count;
     int64_t *running; /* tasks with a running job, ascending */
     size_t running_count;
 };
@@ -26,13 +43,16 @@ void claim_view_add(struct claim_view *view, int64_t task, const char *project, 
 
 bool claim_view_runs(const struct claim_view *view, int64_t task);
 int claim_view_agents(const json_t *counts, const char *name);
+/* Borrowed until the next call. */
+const struct claim_project *claim_view_project(struct scheduler *scheduler, struct claim_view *view,
+                                               const char *key);
 /* Task that holds the repository's merge lease; 0: none does. */
 int64_t claim_view_holder(const struct claim_view *view, const char *repo);
 /* Whether a cancelled task of the same key is still being cleaned up. */
 bool claim_view_is_followed(struct scheduler *scheduler, const struct claim_view *view,
                             int64_t task);
-/* The first unfinished task of the repository: 0, or its id and key (borrowed). */
-int64_t claim_view_first(struct scheduler *scheduler, struct claim_view *view, const char *repo,
-                         const char **key);
+/* Borrowed until the next call. */
+struct claim_first *claim_view_first(struct scheduler *scheduler, struct claim_view *view,
+                                     const char *repo);
 
 #endif

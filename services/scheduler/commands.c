@@ -98,13 +98,18 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
     return message;
 }
 
-json_t *commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job)
+json_t *commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job,
+                       size_t *size)
 {
     char run[NAME_SIZE], key[NAME_SIZE];
-    int64_t number =
-        store_number(scheduler->store, 1, "SELECT runs FROM jobs WHERE id = ?1", "i", job->id);
-    snprintf(run, sizeof run, "%s-j%lld-r%lld", natural_text(task, task->key, key, sizeof key),
-             (long long)job->id, (long long)number);
+    snprintf(run, sizeof run, "%s-j%lld-r%d", natural_text(task, task->key, key, sizeof key),
+             (long long)job->id, job->runs + 1);
+    /* the statement alone decides: where the row is queued no more, nothing is claimed */
+    if (store_run(scheduler->store,
+                  "UPDATE jobs SET state = 'running', claimed_at = ?2, runs = runs + 1, run = ?3,"
+                  " reason = '' WHERE id = ?1 AND state = 'queued'",
+                  "iis", job->id, scheduler->now_ms, run) != 1)
+        return NULL;
     json_t *message = build_start(scheduler, task, job, run);
     char *text = json_dumps(message, JSON_COMPACT);
     store_run(scheduler->store,
@@ -112,7 +117,6 @@ json_t *commands_start(struct scheduler *scheduler, const struct task *task, con
               " session, commanded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'commanded', ?7, ?8, ?9)",
               "siiisissi", run, job->id, task->id, job->entry, job->role, (int64_t)job->attempt,
               text, job->session, scheduler->now_ms);
-    store_run(scheduler->store, "UPDATE jobs SET run = ?2 WHERE id = ?1", "is", job->id, run);
     journal_add(&scheduler->journal, scheduler->store, scheduler->now_ms,
                 &(struct journal_about){.event = "job",
                                         .task = task->key,
@@ -122,6 +126,7 @@ json_t *commands_start(struct scheduler *scheduler, const struct task *task, con
                 json_pack("{ss ss ss? si}", "state", "running", "kind",
                           job_kind_table[job->kind].name, "role", job->role, "attempt",
                           job->attempt));
+    *size = strlen(text);
     free(text);
     return message;
 }
@@ -150,34 +155,41 @@ void commands_forget(struct scheduler *scheduler, const char *run)
     free(key);
 }
 
-static void give_run(struct scheduler *scheduler, sqlite3_stmt *row)
+static void give_start(struct scheduler *scheduler, const char *run)
 {
-    const char *run = column_text(row, 0);
-    if (strcmp(column_text(row, 1), "commanded") == 0 && work_wants(scheduler, WORK_RUNNER, run)) {
-        json_t *message = json_loads(column_text(row, 2), 0, NULL);
-        if (message)
-            work_give(scheduler, WORK_RUNNER, run, message);
-    }
-    if (column_text(row, 3) && work_room(scheduler, WORK_RUNNER)) {
-        char *key = stop_key(run);
-        if (work_wants(scheduler, WORK_RUNNER, key))
-            work_give(scheduler, WORK_RUNNER, key,
-                      message_new(MESSAGE_run_stop, NULL, "{ss ss}", "run", run, "reason",
-                                  column_text(row, 3)));
-        free(key);
-    }
+    char *text =
+        store_text(scheduler->store, "SELECT command FROM agent_runs WHERE id = ?1", "s", run);
+    json_t *message = text ? json_loads(text, 0, NULL) : NULL;
+    if (message)
+        work_give(scheduler, WORK_RUNNER, run, message, strlen(text));
+    free(text);
+}
+
+static void give_stop(struct scheduler *scheduler, const char *run, const char *reason)
+{
+    char *key = stop_key(run);
+    if (work_wants(scheduler, WORK_RUNNER, key))
+        work_give(scheduler, WORK_RUNNER, key,
+                  message_new(MESSAGE_run_stop, NULL, "{ss ss}", "run", run, "reason", reason), 0);
+    free(key);
 }
 
 void commands_give_runs(struct scheduler *scheduler)
 {
     sqlite3_stmt *row =
         store_ask(scheduler->store,
-                  "SELECT id, state, command, stop FROM agent_runs INDEXED BY agent_runs_live"
+                  "SELECT id, state, stop FROM agent_runs INDEXED BY agent_runs_to_tell"
                   " WHERE state <> 'ended' AND (state = 'commanded' OR stop IS NOT NULL)"
                   " ORDER BY commanded_at, id",
                   "");
-    while (work_room(scheduler, WORK_RUNNER) && store_row(scheduler->store, row))
-        give_run(scheduler, row);
+    while (work_room(scheduler, WORK_RUNNER) && store_row(scheduler->store, row)) {
+        const char *run = column_text(row, 0), *stop = column_text(row, 2);
+        if (strcmp(column_text(row, 1), "commanded") == 0 &&
+            work_wants(scheduler, WORK_RUNNER, run))
+            give_start(scheduler, run);
+        if (stop && work_room(scheduler, WORK_RUNNER))
+            give_stop(scheduler, run, stop);
+    }
     store_done(row);
 }
 
@@ -206,7 +218,7 @@ void commands_give_queries(struct scheduler *scheduler)
         char key[24];
         snprintf(key, sizeof key, "%lld", (long long)column_int(row, 0));
         if (work_wants(scheduler, WORK_RECONCILER, key))
-            work_give(scheduler, WORK_RECONCILER, key, build_query(row));
+            work_give(scheduler, WORK_RECONCILER, key, build_query(row), 0);
     }
     store_done(row);
 }

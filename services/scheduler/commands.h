@@ -4,9 +4,11 @@
 
 #include "services/scheduler/rows.h"
 
-/* Makes the run of a job that was just claimed: its row with its command. job: as loaded before the
- * claim. In the open turn. Returns the command for the runner (caller's). */
-json_t *commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job);
+/* Turns a queued job, as it was loaded, into a running one and makes its run, with the command for
+ * the runner. In the open turn. The command (caller's) and the size of its text; NULL: the job is
+ * queued no more. */
+json_t *commands_start(struct scheduler *scheduler, const struct task *task, const struct job *job,
+                       size_t *size);
 
 /* Orders a run to end. False where it has ended or was told so before. reason: "code: text". */
 bool commands_stop(struct scheduler *scheduler, const char *run, const char *reason);

@@ -148,8 +148,9 @@ static char *natural(const char *text, int64_t task)
 static void give_one(struct scheduler *scheduler, sqlite3_stmt *row, const char *name)
 {
     int64_t task = column_int(row, 1);
+    const char *body = column_text(row, 10);
     char *issue = natural(column_text(row, 6), task), *key = natural(column_text(row, 7), task);
-    work_give(scheduler, WORK_NOTIFIER, name, build(row, issue, key));
+    work_give(scheduler, WORK_NOTIFIER, name, build(row, issue, key), body ? strlen(body) : 0);
     store_run(scheduler->store,
               "UPDATE effects SET state = 'handed', handed_boot = ?2, attempts = attempts + 1"
               " WHERE id = ?1",

@@ -123,7 +123,8 @@ bool job_load(struct scheduler *scheduler, int64_t id, struct job *job)
 {
     sqlite3_stmt *row = store_ask(scheduler->store,
                                   "SELECT id, task, entry, kind, stage, role, state, run, session,"
-                                  " input, attempt, transient, losses FROM jobs WHERE id = ?1",
+                                  " input, attempt, transient, losses, runs FROM jobs"
+                                  " WHERE id = ?1",
                                   "i", id);
     memset(job, 0, sizeof *job);
     if (!store_row(scheduler->store, row))
@@ -141,6 +142,7 @@ bool job_load(struct scheduler *scheduler, int64_t id, struct job *job)
     job->attempt = (int)column_int(row, 10);
     job->transient = (int)column_int(row, 11);
     job->losses = (int)column_int(row, 12);
+    job->runs = (int)column_int(row, 13);
     store_done(row);
     return true;
 }

@@ -34,6 +34,7 @@ struct job {
     char *role; /* NULL: a reserved job */
     char *state, *run, *session, *input;
     int attempt, transient, losses;
+    int runs; /* so far */
 };
 
 bool job_load(struct scheduler *scheduler, int64_t id, struct job *job);

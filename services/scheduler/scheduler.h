@@ -16,6 +16,15 @@ struct scheduler_counters {
     int64_t events, unreadable, ignored, refused, claims, results, duplicates, reaped, effects;
 };
 
+/* Of the last walk over the queue that found nothing to claim (claim.c). */
+struct claim_memory {
+    bool known, starting, disk_low;
+    int64_t changes; /* rows that this connection had ever changed */
+    int64_t now_ms;  /* wall clock */
+    int64_t due_ms;  /* monotonic: something becomes due then; INT64_MAX: nothing does */
+    int64_t wait_ms; /* until then */
+};
+
 struct scheduler {
     const struct config *config;
     struct retry_limits limits;
@@ -24,6 +33,7 @@ struct scheduler {
     struct bus *bus; /* NULL in tests */
     struct journal journal;
     struct work work;
+    struct claim_memory claim_memory;
     struct scheduler_counters counters, committed; /* committed: when the open turn began */
     json_t *progress;        /* run id: last run_progress that is not written yet */
     int64_t now_ms;          /* wall clock of this turn */

@@ -122,6 +122,8 @@ CREATE TABLE agent_runs (       -- every run, reserved jobs' included
     result         TEXT                             -- the run_result message
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX agent_runs_live ON agent_runs(job) WHERE state <> 'ended';
+CREATE INDEX agent_runs_to_tell ON agent_runs(commanded_at, id)
+    WHERE state <> 'ended' AND (state = 'commanded' OR stop IS NOT NULL);
 CREATE INDEX agent_runs_task ON agent_runs(task, commanded_at);
 CREATE INDEX agent_runs_job ON agent_runs(job);     -- for the foreign key, when retention deletes a job
 

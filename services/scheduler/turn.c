@@ -57,6 +57,7 @@ static void fail_turn(struct scheduler *scheduler)
     journal_forget(&scheduler->journal);
     work_drop(scheduler);
     scheduler->counters = scheduler->committed;
+    scheduler->claim_memory.known = false;
     scheduler->claimed = 0;
     pause_store(scheduler);
 }

@@ -108,11 +108,12 @@ bool work_wants(struct scheduler *scheduler, enum work_peer_id id, const char *k
     return false;
 }
 
-void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *key, json_t *item)
+void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *key, json_t *item,
+               size_t size)
 {
     struct work_peer *peer = &scheduler->work.peers[id];
     json_object_set_new(peer->handed, key, json_integer(clock_mono_ms()));
-    peer->bytes += json_dumpb(item, NULL, 0, JSON_COMPACT);
+    peer->bytes += size;
     json_array_append_new(peer->items, item);
 }
 
@@ -124,9 +125,13 @@ void work_forget(struct scheduler *scheduler, enum work_peer_id id, const char *
 void work_wake_at(struct scheduler *scheduler, int64_t wall_ms)
 {
     int64_t left = wall_ms - scheduler->now_ms;
-    int64_t due = clock_mono_ms() + (left > 0 ? left : 0);
-    if (due < scheduler->work.due_ms)
-        scheduler->work.due_ms = due;
+    work_wake_at_mono(scheduler, clock_mono_ms() + (left > 0 ? left : 0));
+}
+
+void work_wake_at_mono(struct scheduler *scheduler, int64_t mono_ms)
+{
+    if (mono_ms < scheduler->work.due_ms)
+        scheduler->work.due_ms = mono_ms;
 }
 
 /* ---- what is there ---- */
@@ -148,7 +153,8 @@ static void give_windows(struct scheduler *scheduler)
                               (json_int_t)column_int(row, 0), "task",
                               (json_int_t)column_int(row, 1), "key", column_text(row, 2), "project",
                               column_text(row, 3), "armed_ms", (json_int_t)column_int(row, 4),
-                              "ends_ms", (json_int_t)column_int(row, 5)));
+                              "ends_ms", (json_int_t)column_int(row, 5)),
+                  0);
     }
     store_done(row);
 }
@@ -166,7 +172,8 @@ static void give_pass(struct scheduler *scheduler)
     if (!work->pass_ended && work_room(scheduler, WORK_RECONCILER) &&
         work_wants(scheduler, WORK_RECONCILER, "pass"))
         work_give(scheduler, WORK_RECONCILER, "pass",
-                  message_new(MESSAGE_reconcile_now, NULL, "{sI}", "pass", (json_int_t)work->pass));
+                  message_new(MESSAGE_reconcile_now, NULL, "{sI}", "pass", (json_int_t)work->pass),
+                  0);
 }
 
 void work_fill(struct scheduler *scheduler)

@@ -24,7 +24,7 @@ struct work_peer {
     int64_t asked_ms; /* monotonic, of the last request; 0: never */
     json_t *handed;   /* key: monotonic ms of the hand-over, to this boot */
     json_t *items;    /* found in the open turn, to leave after its commit */
-    size_t bytes;     /* of the items, as text */
+    size_t bytes;     /* of the items, as work_give was told */
 };
 
 struct work {
@@ -48,12 +48,15 @@ bool work_is_alive(const struct scheduler *scheduler, enum work_peer_id id, int6
 
 /* key: what an item is acknowledged by. False where it is with the peer already. */
 bool work_wants(struct scheduler *scheduler, enum work_peer_id id, const char *key);
-/* In the open turn. Takes item. */
-void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *key, json_t *item);
+/* In the open turn. Takes item. size: of its text in bytes, roughly (0: it is small). */
+void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *key, json_t *item,
+               size_t size);
 /* The acknowledgement came. */
 void work_forget(struct scheduler *scheduler, enum work_peer_id id, const char *key);
 /* Something becomes due by the wall clock: the loop looks again then. */
 void work_wake_at(struct scheduler *scheduler, int64_t wall_ms);
+/* The same by the monotonic clock; INT64_MAX: never. */
+void work_wake_at_mono(struct scheduler *scheduler, int64_t mono_ms);
 
 /* In the open turn, last: claims, and everything else that is there for a held request. */
 void work_fill(struct scheduler *scheduler);

@@ -16,7 +16,7 @@ HISTORY = {"tasks", "transitions", "jobs", "agent_runs", "effects", "decisions",
            "commands_seen", "local_comments", "local_status_history"}
 # indexes that hold live rows only
 LIVE = {"tasks_live", "tasks_cleanup", "jobs_queued", "jobs_running", "jobs_live", "jobs_queries",
-        "agent_runs_live", "effects_waiting"}
+        "agent_runs_live", "agent_runs_to_tell", "effects_waiting"}
 # Walks that end by themselves, with the reason.
 BOUNDED = {
     "ORDER BY id DESC LIMIT ?2": "the newest finished tasks, from the end of the table",

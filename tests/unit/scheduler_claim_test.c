@@ -7,7 +7,8 @@
  * the first unfinished task taken without its WHERE (the_serial_gate), lease_take left out
  * (one_merge_at_a_time), the clamp of retry_due (a_clock_that_jumped_back), freshness not asked
  * (the_tracker_is_asked_first), pause of one project read as all (pauses), NOTES_MAX ignored (asan:
- * many_reasons). */
+ * many_reasons), the memory of a fruitless walk ignored, or kept through a change of the disk, of
+ * the pass, of the time, or a failed turn (the four tests of it). */
 #include "tests/unit/scheduler_kit.h"
 #include "services/scheduler/claim_view.h"
 
@@ -501,6 +502,109 @@ static void a_refused_claim_is_held_back(void **state)
     assert_claimed(kit, 9, "DEMO-1");
 }
 
+/* ---- turns in which nothing may run ---- */
+
+static size_t given(struct kit *kit)
+{
+    json_t *items = kit_ask(kit, "runner", 9, false);
+    size_t count = json_array_size(items);
+    json_decref(items);
+    return count;
+}
+
+/* Behind the scheduler's back, so that it cannot know. */
+static void change_unseen(struct kit *kit, const char *sql)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(kit->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void a_fruitless_walk_is_not_repeated(void **state)
+{
+    struct kit *kit = *state;
+    analysis(kit, "DEMO-1");
+    kit_operator(kit, "pause", "");
+    kit_freshen(kit);
+    assert_int_equal(given(kit), 0);
+    change_unseen(kit, "UPDATE meta SET value = '0' WHERE key = 'paused'");
+    assert_int_equal(given(kit), 0); /* not looked at again: nobody but us changes anything */
+    kit_begin(kit);
+    meta_set(&kit->scheduler, "anything", 1);
+    kit_commit(kit);
+    assert_int_equal(given(kit), 1);
+}
+
+static void but_where_something_changed_beside_the_rows(void **state)
+{
+    struct kit *kit = *state;
+    analysis(kit, "DEMO-1");
+    kit_freshen(kit);
+    kit->scheduler.work.pass_ended = false;
+    assert_int_equal(given(kit), 0);
+    assert_int_equal(given(kit), 0);
+    kit->scheduler.work.pass_ended = true;
+    assert_int_equal(given(kit), 1);
+    analysis(kit, "DEMO-2");
+    kit_freshen(kit);
+    kit->scheduler.low_disk_mb = 1;
+    assert_int_equal(given(kit), 0);
+    assert_true(work_wait_ms(&kit->scheduler) <= 3000 && work_wait_ms(&kit->scheduler) >= 0);
+    assert_int_equal(given(kit), 0);
+    /* what else is waited for is not forgotten: the first run is not acknowledged */
+    assert_true(work_wait_ms(&kit->scheduler) <= 3000 && work_wait_ms(&kit->scheduler) >= 0);
+    kit->scheduler.low_disk_mb = -1;
+    assert_int_equal(given(kit), 1);
+}
+
+static void and_where_a_time_has_come(void **state)
+{
+    struct kit *kit = *state;
+    analysis(kit, "DEMO-1");
+    set_wait(kit, "transient: 529", 1500);
+    kit_freshen(kit);
+    assert_int_equal(given(kit), 0);
+    assert_int_equal(given(kit), 0);
+    int64_t wait = work_wait_ms(&kit->scheduler); /* known also to a turn that did not look */
+    assert_true(wait > 0 && wait <= 1500);
+    usleep((useconds_t)(wait + 20) * 1000);
+    assert_int_equal(given(kit), 1);
+}
+
+/* The machine slept, or the clock was set. */
+static void and_where_the_clock_jumped(void **state)
+{
+    struct kit *kit = *state;
+    analysis(kit, "DEMO-1");
+    set_wait(kit, "transient: 529", 60000);
+    kit_number(kit, "UPDATE tasks SET asked_at = %lld", (long long)kit->scheduler.now_ms + 61000);
+    assert_int_equal(given(kit), 0);
+    kit->skew_ms = 61000;
+    assert_int_equal(given(kit), 1);
+    analysis(kit, "DEMO-2");
+    set_wait(kit, "transient: 529", 3600 * 1000);
+    kit_number(kit, "UPDATE tasks SET asked_at = %lld WHERE id = 2",
+               (long long)kit->scheduler.now_ms - 1800 * 1000);
+    assert_int_equal(given(kit), 0);
+    kit->skew_ms -= 1800 * 1000;
+    assert_int_equal(given(kit), 1);
+}
+
+static void a_failed_turn_is_looked_at_again(void **state)
+{
+    struct kit *kit = *state;
+    analysis(kit, "DEMO-1");
+    kit_operator(kit, "pause", "");
+    kit_freshen(kit);
+    assert_int_equal(given(kit), 0);
+    assert_true(kit->scheduler.claim_memory.known);
+    kit_begin(kit);
+    kit->store->failed = SQLITE_IOERR;
+    assert_int_equal(turn_commit(&kit->scheduler), -1);
+    assert_false(kit->scheduler.claim_memory.known); /* another connection counts from 0 */
+}
+
 /* ---- asking the tracker ---- */
 
 static void the_tracker_is_asked_first(void **state)
@@ -598,6 +702,11 @@ int main(void)
         TEST(the_command_says_it_all),
         TEST(the_largest_command_is_a_message),
         TEST(a_refused_claim_is_held_back),
+        TEST(a_fruitless_walk_is_not_repeated),
+        TEST(but_where_something_changed_beside_the_rows),
+        TEST(and_where_a_time_has_come),
+        TEST(and_where_the_clock_jumped),
+        TEST(a_failed_turn_is_looked_at_again),
         TEST(the_tracker_is_asked_first),
         TEST(an_unanswered_question_holds_nobody_up),
         TEST(a_question_from_the_future_holds_nobody_up),
