@@ -141,7 +141,7 @@ asan: ; $(MAKE) -j$(JOBS) BUILD=build/asan SAN=address,undefined unit
 # synchronises is named in the suppressions.
 tsan: ; TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp halt_on_error=1" $(MAKE) BUILD=build/tsan SAN=thread tsan-run
 tsan-run: $(filter $(BUILD)/test/protocol_% $(BUILD)/test/ingress_%,$(UNIT_TESTS))
-	for test in $^; do $$test || exit 1; done
+	@scripts/unit-tests $(BUILD)/test
 
 # Everything once more by clang, then each file by itself through clang-tidy: what is unchanged since it
 # was found clean is not read again. cppcheck keeps its own record.
