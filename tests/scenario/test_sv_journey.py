@@ -43,8 +43,8 @@ def test_sv_in_the_middle_of_a_journey(make_instance):
     notifier = instance.pid("notifier")
     sv(instance, "term", "notifier")
     instance.wait_for(lambda: instance.pid("notifier") not in (None, notifier), 10, "back")
-    sv(instance, "down", "monitor")
-    sv(instance, "once", "monitor")
+    sv(instance, "-v", "down", "monitor")
+    sv(instance, "-v", "once", "monitor")
     instance.kill("monitor")
     instance.wait_for(lambda: sv(instance, "status", "monitor").startswith("down: "), 10,
                       "once is once")
