@@ -106,7 +106,12 @@ $(BUILD)/bench/claim: $(BUILD)/obj/tests/bench/claim/claim.o $(call archive,serv
   $(BUILD)/obj/services/ingress/inbox_read.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group -lsqlite3 $(LIBS_COMMON)
-bench-tools: all $(BENCH_TOOLS) $(BENCH_INGRESS_TOOLS) $(BUILD)/bench/claim
+$(BUILD)/bench/hop: $(BUILD)/obj/tests/bench/hop/hop.o $(COMMON)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
+bench-tools: all $(BENCH_TOOLS) $(BENCH_INGRESS_TOOLS) $(BUILD)/bench/claim $(BUILD)/bench/hop
+bench: ; scripts/install-packages build run bench && $(MAKE) -j2 bench-tools && tests/bench/run
+.PHONY: bench bench-tools
 # ---- end of bench tools ----
 
 # ---- test tools: programs that only tests start ----
