@@ -57,7 +57,8 @@ def test_a_full_disk_stops_no_restart(small):
     """Neither state nor log can be written: the service is started again all the same, and when there
     is room the state is true and the loss is told. Mutations: a publish that fails ends the loop; it is
     tried again at the next change only."""
-    small.service("a", "echo words\n" + READY + SLEEP)
+    # more than fits into the page that its log has already; by the shell itself, which has no children
+    small.service("a", READY + "n=0; while [ $n -lt 200 ]; do echo line $n; n=$((n + 1)); done\n" + SLEEP)
     small.write_config({"supervisor": {"reset_s": 1000}})  # or being ready for long would be a change
     small.start()
     taken = [fill(small.home), fill(small.run_dir)]
@@ -70,6 +71,7 @@ def test_a_full_disk_stops_no_restart(small):
         path.unlink()
     small.wait_for(lambda: small.find("a")["restarts"] == 6 and small.find("a")["ready"], 5,
                    "the state is true again")
+    time.sleep(0.2)  # so that it dies with all said
     small.kill("a")
     small.wait_for(lambda: any(line["event"] == "log_dropped" for line in small.log("a")), 5,
                    "the loss is told")
