@@ -188,11 +188,15 @@ static bool hear(const struct run_warm *warm, int wait_ms)
     return poll(&waiting, 1, wait_ms) == 1 && read(warm->control, &word, 1) == 1;
 }
 
+/* A keeper that has not even gone into the background by now never will have been one. */
 static void warm_free(struct run_warm *warm)
 {
     close(warm->control);
-    while (waitpid(warm->pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    if (waitpid(warm->pid, NULL, WNOHANG) == 0) {
+        kill(warm->pid, SIGKILL);
+        while (waitpid(warm->pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
     free(warm);
 }
 

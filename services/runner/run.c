@@ -240,7 +240,10 @@ static json_t *build_result(struct run *run, const char *outcome, const char *cl
     json_object_set(fields, "detail", run->detail);
     json_t *message = message_new(MESSAGE_run_result, NULL, "O", fields);
     json_decref(fields);
-    return message;
+    /* The main loop will own it: nothing in it is shared with this thread. */
+    json_t *own = json_deep_copy(message);
+    json_decref(message);
+    return own;
 }
 
 static void send_result(struct runner *runner, const char *id, json_t *message)

@@ -232,7 +232,7 @@ void runs_start(struct runner *runner, json_t *item)
             return;
     }
     char *fault;
-    struct run *run = add_run(runner, json_incref(item), &fault);
+    struct run *run = add_run(runner, json_deep_copy(item), &fault); /* shared with nobody */
     if (run)
         start_thread(run);
     accept_on_disk(runner, id, run);

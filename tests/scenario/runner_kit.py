@@ -160,7 +160,7 @@ class World:
         wait_for(lambda: self.runner.poll() is not None, seconds)
         assert self.runner.returncode == -signal.SIGKILL, self.log()
 
-    def keep_running(self, until, seconds=40):
+    def keep_running(self, until, seconds=120):
         """Starts the runner again whenever it has died, until until()."""
         def look():
             if self.runner.poll() is not None:

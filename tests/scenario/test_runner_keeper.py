@@ -304,6 +304,7 @@ def test_what_is_started_while_ending_is_told_too():
         assert run.left() == []
 
 
+# Red when the keeper does not look from time to time.
 def test_without_inotify_a_stop_is_found_all_the_same():
     with Run("exec sleep 60") as run:
         ours = subprocess.run(
@@ -314,6 +315,8 @@ def test_without_inotify_a_stop_is_found_all_the_same():
             pytest.skip(f"no user namespace here: {ours.stderr.strip()}")
         run.pid("pid")
         assert "no inotify" in (run.dir / "keeper.log").read_text()
+        wait_for(lambda: run.starts() == 1)
+        time.sleep(0.3)
         order_stop(run)
         assert run.status(5)["cancelled"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import ROOT
 from runner_kit import BIN, World, alive, git, processes_with, wait_for
 
 BRANCH = "feature/SHOP-1-a-thing"
@@ -93,29 +94,30 @@ def test_stop_at_any_moment_of_a_start():
 
 # ---- keepers and runners ----
 
-SLOW_KEEPER = """#!/bin/bash
-# the first one is late: it comes while the next runner prepares the workspace, before that one's own
-if mkdir {mark} 2>/dev/null; then sleep 3; else sleep 5; fi
+HELD_KEEPER = """#!/bin/bash
+# the first one waits for the file go-1, the next one for go-2, ...
+n=1; until mkdir {root}/keeper-$n 2>/dev/null; do n=$((n + 1)); done
+until [ -e {root}/go-$n ]; do sleep 0.02; done
 exec {keeper} "$@"
 """
 
 
 def with_late_keeper(world):
-    """The runner's program in a folder where the first keeper is late; it has just been spawned."""
-    world.env["HOME"] = str(world.root)
-    world.env["ORCH_AGENTS_DIR"] = str(BIN.parents[1] / "agents")
+    """A runner is killed that has told its keeper to start, and the keeper is late: it goes on when
+    the file go-1 is there. Returns the runner's program, whose next keeper waits for go-2."""
+    world.env["ORCH_AGENTS_DIR"] = str(ROOT / "agents")
     folder = world.root / "bin"
     folder.mkdir()
     shutil.copy(BIN / "orch-runner", folder)
     keeper = folder / "orch-keeper"
-    keeper.write_text(SLOW_KEEPER.format(mark=world.root / "late", keeper=BIN / "orch-keeper"))
+    keeper.write_text(HELD_KEEPER.format(root=world.root, keeper=BIN / "orch-keeper"))
     keeper.chmod(0o755)
     world.start_scheduler()
     world.start_runner(folder / "orch-runner")
     world.tell(world.command("r1"))
-    # it has been told to start, and is on its way
-    wait_for(lambda: (world.root / "late").exists() and (world.dir("r1") / "launch.json").exists())
-    time.sleep(0.3)
+    wait_for(lambda: (world.root / "keeper-1").exists() and
+             (world.dir("r1") / "launch.json").exists())
+    time.sleep(0.5)  # the word is on its way
     world.kill_runner()
     return folder / "orch-runner"
 
@@ -126,25 +128,31 @@ def test_a_late_keeper_starts_nothing_that_was_stopped_meanwhile():
         program = with_late_keeper(world)
         world.order_stop("r1")
         world.start_runner(program)
-        assert world.result("r1")["outcome"] == "cancelled"
-        time.sleep(3)
+        assert world.result("r1", 40)["outcome"] == "cancelled"
+        for name in ("go-1", "go-2"):
+            (world.root / name).touch()
+        time.sleep(1)
         assert world.agent_starts("r1") == [] and not (world.dir("r1") / "started").exists()
 
 
 # Red when agent_run_start does not withdraw launch.json: the late keeper's agent works while git
 # prepares its workspace.
 def test_a_late_keeper_of_a_killed_runner_starts_nothing_into_a_workspace_under_preparation():
-    with World(f'date +%s.%N > "$HOME/agent-at"\n{WORK}') as world:
+    with World(WORK) as world:
         program = with_late_keeper(world)
-        # the next one needs some seconds for its first fetch: the late keeper comes meanwhile
-        world.wrap_git(f'if [ "$1" = fetch ] && mkdir {world.root}/slow 2>/dev/null; then sleep 3; '
-                       f'date +%s.%N > {world.root}/fetched-at; fi\nexec "$GIT" "$@"')
+        world.wrap_git(f'if [ "$1" = fetch ]; then touch {world.root}/fetching; '
+                       f'until [ -e {world.root}/fetch-on ]; do sleep 0.02; done; fi\n'
+                       'exec "$GIT" "$@"')
         world.start_runner(program)
-        result = world.result("r1")
+        wait_for((world.root / "fetching").exists)
+        (world.root / "go-1").touch()
+        time.sleep(1)
+        assert world.agent_starts("r1") == [] and not (world.dir("r1") / "started").exists()
+        for name in ("fetch-on", "go-2"):
+            (world.root / name).touch()
+        result = world.result("r1", 40)
         assert result["outcome"] == "succeeded", (result, world.log())
         assert len(world.agent_starts("r1")) == 1
-        fetched = float((world.root / "fetched-at").read_text())
-        assert float((world.root / "agent-at").read_text()) > fetched
 
 
 # Red when runner_take_workspace gives it to both.
@@ -269,7 +277,7 @@ def test_as_the_child_of_pid_1_agents_are_ended_saved_and_reported_as_interrupte
 
 
 def test_elsewhere_an_agent_outlives_an_ordered_end_of_the_runner():
-    with World("sleep 1\n" + WORK) as world:
+    with World("sleep 3\n" + WORK) as world:
         world.start_scheduler()
         world.start_runner()
         world.tell(world.command("r1"))
