@@ -145,5 +145,8 @@ int main(int argc, char **argv)
             code = perform(&ctl);
     }
     output_end(code);
+    config_free(ctl.config);
+    free(ctl.token);
+    free(ctl.url);
     return code;
 }
