@@ -274,7 +274,7 @@ done:
 
 /* ---- watching ---- */
 
-static void say_started(struct run *run)
+void agent_run_say_started(struct run *run)
 {
     int64_t id, at;
     if (run->said_started || run->executor->started(run->dir, &id, &at) < 0)
@@ -326,7 +326,7 @@ enum step agent_run_watch(struct run *run)
     for (;;) {
         enum run_state state = run->executor->observe(run->dir);
         if (state == RUN_STATE_RUNNING || state == RUN_STATE_ENDED)
-            say_started(run);
+            agent_run_say_started(run);
         if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST || state == RUN_STATE_NEW)
             return STEP_OK;
         enum run_order wanted = wanted_order(run);

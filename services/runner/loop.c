@@ -201,6 +201,7 @@ void runner_loop(struct runner *runner)
 {
     struct work work = {.wait = WORK_RETRY_MS};
     int64_t janitor_at = clock_mono_ms() + STATUS_MS;
+    bool swept = false;
     while (!service_stopping(&runner->service)) {
         ask_for_work(runner, &work);
         int64_t wait = outbox_push(runner->outbox);
@@ -220,6 +221,9 @@ void runner_loop(struct runner *runner)
             runs_retry(runner);
         if (left(janitor_at) == 0) {
             janitor_sweep(runner);
+            if (swept)
+                janitor_collect(runner);
+            swept = true; /* the first time is right after the start, which has better to do */
             janitor_at = clock_mono_ms() + JANITOR_MS;
         }
     }

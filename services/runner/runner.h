@@ -137,6 +137,8 @@ void run_steps(struct run *run);
 enum step agent_run_start(struct run *run, char **fault);
 enum step agent_run_watch(struct run *run);
 void agent_run_read_log(struct run *run, bool whole);
+/* Tells the scheduler, the first time it is called, that the agent was started. */
+void agent_run_say_started(struct run *run);
 /* Usage, cost, session, model and tools of the ended agent, for the result. */
 void agent_run_account(struct run *run);
 
@@ -148,7 +150,9 @@ enum step publish_pull_request(struct run *run, char **fault);
 /* reserved.c: the job kinds without an agent. */
 void reserved_run(struct run *run);
 
-/* janitor.c: run directories whose retention is over. */
+/* janitor.c: what is over by its retention; and git's own collection of our repositories, in a
+ * thread of its own, at most one at a time. */
 void janitor_sweep(const struct runner *runner);
+void janitor_collect(struct runner *runner);
 
 #endif

@@ -30,7 +30,8 @@ static void finish_cancelled(struct run *run)
 static bool left_something(const struct run *run, const struct workspace_state *state)
 {
     const char *start = message_text(run->launch, "start_head", "");
-    return state->changed_size || state->half_done || (state->head && strcmp(state->head, start) != 0);
+    return state->changed_size || state->half_done ||
+           (state->head && strcmp(state->head, start) != 0);
 }
 
 /* What a run that did not succeed leaves is saved before anybody may overwrite it. */
@@ -162,6 +163,8 @@ static void after_agent(struct run *run)
         run_finish(run, "lost", "lost", "lost: the status file cannot be read");
         return;
     }
+    if (run->status.executed)
+        agent_run_say_started(run); /* it may have ended before anybody watched */
     if (!run->status.swept)
         end_leftovers(run);
     agent_run_read_log(run, true);

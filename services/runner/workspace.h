@@ -17,8 +17,8 @@ struct workspace {
     const char *branch; /* borrowed */
 };
 
-/* Paths only. Copies dir. No '~' stands in them: the claude CLI takes "~7" for a short name of Windows
- * and denies every write below it. */
+/* Paths only. Copies dir. No '~' stands in them: the claude CLI takes "~7" for a short name of
+ * Windows and denies every write below it. */
 void workspace_open(struct workspace *workspace, const struct repository *repository,
                     const char *home, const char *key, int64_t task, const char *branch);
 void workspace_close(struct workspace *workspace);

@@ -453,3 +453,27 @@ def test_stopping_and_starting_leaves_no_process_behind():
         world.runner.wait(5)
         left = subprocess.run(["pgrep", "-f", str(world.home)], capture_output=True, text=True)
         assert left.stdout == ""
+
+
+# Red when a directory without `acked`, or one that is young, is removed, or an old one is kept.
+def test_what_is_over_by_its_retention_is_removed_at_the_start():
+    with World(WORK, config="retention: {run_logs_days: 2, days: 3}\n") as world:
+        world.start_scheduler()
+        world.start_runner()
+        for run in ("old", "young", "unacked"):
+            world.run(run, entry=int(4 + len(run)))
+            wait_for(lambda: (world.dir(run) / "acked").exists())
+        world.kill_runner()
+        sessions = world.home / "sessions"
+        sessions.mkdir(exist_ok=True)
+        for name in ("s-old.json", "s-young.json"):
+            (sessions / name).write_text("{}")
+        then = time.time() - 4 * 86400
+        os.utime(world.dir("old") / "acked", (then, then))
+        os.utime(sessions / "s-old.json", (then, then))
+        (world.dir("unacked") / "acked").unlink()
+        os.utime(world.dir("unacked"), (then, then))
+        world.start_runner()
+        wait_for(lambda: not world.dir("old").exists())
+        assert world.dir("young").exists() and world.dir("unacked").exists()
+        assert [path.name for path in sorted(sessions.glob("s-*"))] == ["s-young.json"]
