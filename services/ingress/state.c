@@ -99,6 +99,12 @@ static void add_reason(json_t *reasons, const char *what, const char *text)
     json_array_append_new(reasons, json_sprintf("%s: %s", what, text));
 }
 
+static const char *text_or_nothing(const json_t *service, const char *field)
+{
+    const char *text = json_string_value(json_object_get(service, field));
+    return text ? text : "";
+}
+
 /* What makes the whole unusable, against what leaves it limping. */
 static json_t *grave_reasons(const struct state *state)
 {
@@ -110,6 +116,9 @@ static json_t *grave_reasons(const struct state *state)
         add_reason(reasons, "scheduler does not answer; it is", scheduler);
     else if (strcmp(scheduler, "starting") == 0)
         add_reason(reasons, "the scheduler is", scheduler);
+    else if (strcmp(scheduler, "degraded") == 0) /* it says so of nothing else */
+        add_reason(reasons, "database: main.db cannot be written",
+                   text_or_nothing(service_of(state, "scheduler"), "last_error"));
     if (!state->store_readable)
         add_reason(reasons, "database", state->store_fault);
     return reasons;
