@@ -172,7 +172,9 @@ static struct spent turn(struct scheduler *scheduler, bool *claimed)
     *claimed = json_array_size(scheduler->work.peers[WORK_RUNNER].items) > 0;
     work_answer(scheduler);
     /* and the runner acknowledges what it got */
-    run(scheduler->store->db, "UPDATE agent_runs SET state = 'accepted' WHERE state = 'commanded'");
+    run(scheduler->store->db, "UPDATE agent_runs INDEXED BY agent_runs_to_tell SET state = "
+                              "'accepted' WHERE state <> 'ended'"
+                              " AND (state = 'commanded' OR stop IS NOT NULL)");
     json_object_clear(scheduler->work.peers[WORK_RUNNER].handed);
     json_decref(request);
     return spent;
@@ -196,11 +198,14 @@ static void finish_round(struct scheduler *scheduler)
 {
     sqlite3 *db = scheduler->store->db;
     run(db, "BEGIN IMMEDIATE");
-    run(db, "UPDATE agent_runs SET state = 'ended', command = '' WHERE state <> 'ended'");
+    run(db, "UPDATE agent_runs INDEXED BY agent_runs_live SET state = 'ended', command = '' WHERE "
+            "state <> 'ended'");
     run(db, "UPDATE tasks SET terminal = 1, stage = 'done', ended_at = 1 WHERE id IN"
-            " (SELECT task FROM jobs WHERE state = 'running')");
-    run(db, "UPDATE jobs SET state = 'done' WHERE state = 'running'");
-    runf(db, "UPDATE tasks SET asked_at = %lld, comments_at = %lld WHERE terminal = 0",
+            " (SELECT task FROM jobs INDEXED BY jobs_running WHERE state = 'running')");
+    run(db, "UPDATE jobs INDEXED BY jobs_running SET state = 'done' WHERE state = 'running'");
+    runf(db,
+         "UPDATE tasks INDEXED BY tasks_live SET asked_at = %lld, comments_at = %lld WHERE "
+         "terminal = 0",
          (long long)clock_wall_ms(), (long long)clock_wall_ms());
     run(db, "COMMIT");
     store_checkpoint(scheduler->store);
