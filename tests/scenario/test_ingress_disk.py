@@ -26,7 +26,7 @@ class SmallDisk:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.holder.stdout.readline() != "mounted\n":
             pytest.skip(f"no tmpfs in a private namespace: {self.holder.stderr.read().strip()}")
-        self.prefix = ["nsenter", "--target", str(self.holder.pid), "--mount", "--"]
+        self.prefix = ["nsenter", "--target", str(self.holder.pid), "--mount", "--root", "--"]
 
     def run(self, *command):
         return subprocess.run([*self.prefix, *command], check=True, capture_output=True, text=True)

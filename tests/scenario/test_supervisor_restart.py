@@ -189,7 +189,8 @@ def test_crash_loop_leaks_nothing(make_tree):
     descriptors, memory = look()
     tree.wait_for(lambda: tree.find("a")["restarts"] > 300, 60, "it crashes on")
     after, memory_after = look()
-    assert after <= descriptors + 4, "a living one has two that a dead one has not"
+    # what a living one has comes and goes; what leaks per death would be hundreds by now
+    assert after <= descriptors + 20
     assert memory_after <= memory + 64
 
 
