@@ -213,14 +213,16 @@ static void order_job(struct performance *p, const struct job_order *order)
 {
     struct scheduler *scheduler = p->scheduler;
     const struct task *task = p->task;
+    char reason[120]; /* until the queue is walked over, or while no runner asks */
+    reason_format(REASON_QUEUED, NULL, reason, sizeof reason);
     store_run(scheduler->store,
               "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, role,"
-              " priority, input, created_at)"
-              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-              "issisissisi", task->id, task->project, task->repo, task->entry,
+              " priority, input, created_at, reason)"
+              " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+              "issisissisis", task->id, task->project, task->repo, task->entry,
               stage_table[task->stage].name, (int64_t)task->stage, job_kind_table[order->kind].name,
               *order->role ? order->role : NULL, task->priority,
-              order->with_findings ? "{\"with_findings\":true}" : "{}", scheduler->now_ms);
+              order->with_findings ? "{\"with_findings\":true}" : "{}", scheduler->now_ms, reason);
     int64_t id = store_last_id(scheduler->store);
     journal_add(
         &scheduler->journal, scheduler->store, scheduler->now_ms,

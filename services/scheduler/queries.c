@@ -14,7 +14,8 @@ static void ask(struct scheduler *scheduler, int64_t task)
     store_run(scheduler->store,
               "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, state, input,"
               " reason, created_at) SELECT id, project, repo, entry, stage, 0, 'query', 'queued',"
-              " '{\"what\":\"issue\"}', '', ?2 FROM tasks WHERE id = ?1",
+              " '{\"what\":\"issue\"}', 'asking: the reconciler asks the tracker', ?2 FROM tasks "
+              "WHERE id = ?1",
               "ii", task, scheduler->now_ms);
 }
 
