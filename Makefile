@@ -150,7 +150,7 @@ tsan-run: $(filter $(BUILD)/test/protocol_% $(BUILD)/test/ingress_%,$(UNIT_TESTS
 
 # Everything once more by clang, then each file by itself through clang-tidy: what is unchanged since it
 # was found clean is not read again. cppcheck keeps its own record.
-LINT_SOURCES := $(foreach folder,$(ARCHIVES) tests/tools tests/unit,$(wildcard $(folder)/*.c))
+LINT_SOURCES := $(foreach folder,$(ARCHIVES) tests/tools tests/unit tests/fuzz,$(wildcard $(folder)/*.c))
 lint: ; $(MAKE) -j$(JOBS) BUILD=build/clang CC=clang all test-tools unit-tests lint-files
 lint-files: $(LINT_SOURCES:%.c=$(BUILD)/lint/%.tidy) lint-cppcheck
 $(BUILD)/lint/%.tidy: $(BUILD)/obj/%.o .clang-tidy
@@ -163,7 +163,16 @@ lint-cppcheck:
 	cppcheck --quiet -j$(JOBS) --cppcheck-build-dir=$(BUILD)/lint/cppcheck --error-exitcode=1 --std=c11 \
 	  --inline-suppr --enable=warning,performance,portability --library=tests/lint/headers.cfg \
 	  --suppress=missingIncludeSystem --suppress=varFuncNullUB --suppress=ctuuninitvar -I. $(LINT_SOURCES)
-format: ; clang-format -i $(foreach folder,$(ARCHIVES) tests/unit tests/tools,$(wildcard $(folder)/*.[ch]))
+# Fuzz targets: tests/fuzz/<name>_fuzz.c, built by clang with libFuzzer; FUZZ_S seconds for each.
+FUZZ_S ?= 300
+FUZZ_TARGETS := $(patsubst tests/fuzz/%_fuzz.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+$(BUILD)/fuzz/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(UNIT_ARCHIVES)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(UNIT_ARCHIVES) -Wl,--end-group \
+	  -lsqlite3 -lmicrohttpd -lnettle -lcurl $(LIBS_COMMON)
+fuzz-targets: $(FUZZ_TARGETS)
+fuzz: ; scripts/fuzz --seconds $(FUZZ_S)
+format: ; clang-format -i $(foreach folder,$(ARCHIVES) tests/unit tests/tools tests/fuzz,$(wildcard $(folder)/*.[ch]))
 storm: ; scripts/storm --rounds 200
 # ---- end of checks ----
 
@@ -183,4 +192,4 @@ clean: ; rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all asan tsan tsan-run lint lint-files lint-cppcheck format storm docs unit install test demo clean
+.PHONY: all asan tsan tsan-run lint lint-files lint-cppcheck fuzz fuzz-targets format storm docs unit install test demo clean

@@ -1,0 +1,40 @@
+/* Issues and tasks as tracker and scheduler show them, compared. Two JSON documents, a line each.
+ */
+#include <jansson.h>
+#include "protocol/message.h"
+#include "services/reconciler/compare.h"
+#include "services/reconciler/facts.h"
+#include "tests/fuzz/fuzz.h"
+
+static void compare(const json_t *issue, const json_t *row)
+{
+    struct compare_issue seen = facts_issue(issue, 1000);
+    struct compare_task task;
+    bool known = facts_task(row, &task);
+    struct compare_finding finding;
+    compare_issue_task(&seen, known ? &task : NULL, &finding);
+    if (finding.kind == FINDING_NONE)
+        return;
+    enum message_kind kind;
+    struct message_fault fault;
+    json_t *message = facts_finding(&finding, "SHOP", issue, known ? row : NULL);
+    REQUIRE(message_check(message, &kind, &fault) == 0);
+    json_decref(message);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *line = fuzz_line(&data, &size), *rest = fuzz_text(data, size);
+    json_t *issue = json_loads(line, 0, NULL), *row = json_loads(rest, 0, NULL);
+    if (json_is_object(issue) && json_is_object(row))
+        compare(issue, row);
+    json_t *tasks = json_pack("[O?]", row);
+    if (row && tasks)
+        json_decref(facts_by_issue(tasks));
+    json_decref(tasks);
+    json_decref(issue);
+    json_decref(row);
+    free(rest);
+    free(line);
+    return 0;
+}
