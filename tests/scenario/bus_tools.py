@@ -28,7 +28,7 @@ class Server:
     """One bus_echo, in a run directory short enough for a socket's path."""
 
     def __init__(self, mode="serve", *words):
-        self.run_dir = tempfile.mkdtemp(prefix="ob-", dir="/tmp")
+        self.run_dir = tempfile.mkdtemp(prefix="ob-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp"))
         self.words = [mode, self.run_dir, NAME, *map(str, words)]
         self.process = None
         self.start()

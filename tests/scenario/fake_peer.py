@@ -28,7 +28,7 @@ class Bench:
     """A run directory, the scripted scheduler, and services started by hand."""
 
     def __init__(self, script=None, keys=None):
-        self.dir = Path(tempfile.mkdtemp(prefix="of-", dir="/tmp"))
+        self.dir = Path(tempfile.mkdtemp(prefix="of-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.home, self.run_dir = self.dir / "home", self.dir / "run"
         self.run_dir.mkdir(mode=0o700)
         (self.dir / "crash").mkdir()

@@ -53,7 +53,7 @@ def merged(base, extra):
 
 class Instance:
     def __init__(self, keys=None, project=None, plan=None):
-        self.dir = Path(tempfile.mkdtemp(prefix="ot-", dir="/tmp"))
+        self.dir = Path(tempfile.mkdtemp(prefix="ot-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.home, self.run_dir = self.dir / "home", self.dir / "run"
         self.agent_dir, self.crash_dir = self.dir / "agent", self.dir / "crash"
         for path in (self.agent_dir, self.crash_dir, self.home / "forge"):

@@ -83,7 +83,7 @@ def read_answer(connection, seconds=10):
 
 class Ingress:
     def __init__(self, keys=None):
-        self.dir = Path(tempfile.mkdtemp(prefix="oi-", dir="/tmp"))
+        self.dir = Path(tempfile.mkdtemp(prefix="oi-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.home, self.run_dir = self.dir / "home", self.dir / "run"
         self.crash_dir = self.dir / "crash"
         self.crash_dir.mkdir()

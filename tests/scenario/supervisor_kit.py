@@ -23,7 +23,7 @@ class Tree:
     """sv/, configuration, home and run directory under one folder."""
 
     def __init__(self, keys=None):
-        self.dir = Path(tempfile.mkdtemp(prefix="ov-", dir="/tmp"))
+        self.dir = Path(tempfile.mkdtemp(prefix="ov-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.sv, self.home, self.run_dir = self.dir / "sv", self.dir / "h", self.dir / "r"
         self.notes = self.dir / "notes"  # what the services write about themselves
         self.sv.mkdir()

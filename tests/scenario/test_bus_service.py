@@ -15,7 +15,7 @@ from bus_tools import ECHO
 
 class Home:
     def __init__(self):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="os-", dir="/tmp"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="os-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.config = self.dir / "o.yaml"
         self.write()
         self.started = []

@@ -14,7 +14,7 @@ from bus_tools import BIN, ECHO
 
 
 def test_everything_at_once():
-    run_dir = tempfile.mkdtemp(prefix="ob-", dir="/tmp")
+    run_dir = tempfile.mkdtemp(prefix="ob-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp"))
     try:
         done = subprocess.run(
             [BIN.parent / "test-bin" / "bus_storm", run_dir, ECHO, "5"], timeout=60, text=True,

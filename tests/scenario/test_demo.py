@@ -93,7 +93,7 @@ def test_the_demo_and_what_to_type_next():
 @pytest.fixture
 def stage_claude():
     """A `claude` in PATH that plays the scripted agent; the real CLI needs an account."""
-    folder = Path(tempfile.mkdtemp(prefix="ot-claude-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="ot-claude-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
     (folder / "agent").mkdir()
     (folder / "agent/plan.json").write_text('{"developer": {"sleep_s": 1}, "reviewer": {"reject": 1}}')
     (folder / "claude").write_text(f"#!/bin/sh\nexec /usr/bin/python3 {AGENT} {folder}/agent\n")

@@ -23,7 +23,7 @@ class Run:
     """A run directory with a launch.json; started() counts the agent's executions."""
 
     def __init__(self, script, prompt="", **limits):
-        self.dir = Path(tempfile.mkdtemp(prefix="run-k-", dir="/tmp"))
+        self.dir = Path(tempfile.mkdtemp(prefix="run-k-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
         self.mark = f"ORCH_RUN={self.dir.name}"
         (self.dir / "prompt").write_text(prompt)
         launch = {"argv": ["/bin/bash", "-c", f"echo $$ >> {self.dir}/starts; {script}"],

@@ -59,3 +59,33 @@ def test_crash_points_are_all_passed_somewhere():
                        re.MULTILINE)
     code = "\n".join(path.read_text() for path in sources())
     assert not [name for name in names if not re.search(rf"\bCRASH_{name}\b", code)]
+
+
+def elf(program, *what):
+    return subprocess.run(["readelf", "-W", *what, program], capture_output=True, text=True,
+                          check=True).stdout
+
+
+def missing_hardening(program):
+    """Names of what this program lacks."""
+    head, dynamic, segments, symbols = (elf(program, what) for what in ("-h", "-d", "-l", "--dyn-syms"))
+    if re.search(r"__(asan|tsan|ubsan)_\w+", symbols):
+        pytest.skip("a sanitizer build")
+    found = {
+        "PIE": "DYN (" in head and re.search(r"FLAGS_1\).*\bPIE\b", dynamic),
+        "RELRO": "GNU_RELRO" in segments,
+        "bind now": re.search(r"FLAGS_1\).*\bNOW\b", dynamic),
+        "stack without execution": re.search(r"GNU_STACK.* RW +0x", segments),
+        "stack protector": "__stack_chk_fail" in symbols,
+        "FORTIFY": re.search(r"\b__\w+printf_chk\b", symbols),
+    }
+    return [name for name, there in found.items() if not there]
+
+
+@pytest.mark.skipif(not shutil.which("readelf"), reason="readelf (binutils) is not installed")
+def test_programs_are_hardened():
+    """Mutations: each of -pie, -z relro, -z now, -fstack-protector-strong, _FORTIFY_SOURCE taken out of
+    the Makefile."""
+    wrong = {program.name: missing for program in sorted(BIN.iterdir())
+             if (missing := missing_hardening(program))}
+    assert not wrong
