@@ -29,6 +29,24 @@ json_t *results_accepted(struct scheduler *scheduler, const json_t *message)
     return ack(changed == 0);
 }
 
+/* After a STOP nobody wants to hear that it had begun. */
+static void comment_started(struct scheduler *scheduler, const struct task *task,
+                            const struct run_row *run)
+{
+    struct wording_facts facts = {.role = run->role,
+                                  .attempt = run->attempt,
+                                  .usage = WORDING_USAGE_UNKNOWN,
+                                  .from = task->stage,
+                                  .to = task->stage};
+    if (run->role && !task->terminal)
+        effects_order(scheduler, task,
+                      &(struct effect_order){.kind = EFFECT_COMMENT,
+                                             .template = TEMPLATE_AGENT_STARTED,
+                                             .author = run->role,
+                                             .droppable = true},
+                      &facts);
+}
+
 static void say_started(struct scheduler *scheduler, const struct run_row *run, int64_t pid)
 {
     struct task task;
@@ -36,20 +54,7 @@ static void say_started(struct scheduler *scheduler, const struct run_row *run, 
         return;
     run_row_say(scheduler, &task, run,
                 json_pack("{ss sI}", "state", "started", "pid", (json_int_t)pid));
-    /* after a STOP nobody wants to hear that it had begun */
-    if (run->role && !task.terminal) {
-        struct wording_facts facts = {.role = run->role,
-                                      .attempt = run->attempt,
-                                      .usage = WORDING_USAGE_UNKNOWN,
-                                      .from = task.stage,
-                                      .to = task.stage};
-        effects_order(scheduler, &task,
-                      &(struct effect_order){.kind = EFFECT_COMMENT,
-                                             .template = TEMPLATE_AGENT_STARTED,
-                                             .author = run->role,
-                                             .droppable = true},
-                      &facts);
-    }
+    comment_started(scheduler, &task, run);
     task_free(&task);
 }
 
@@ -362,6 +367,9 @@ static bool end_run(struct scheduler *scheduler, const json_t *message)
                               message_text(message, "outcome", ""), "reason", result.reason));
         lease_rest(scheduler, id);
         learn(scheduler, &task, &job, &result);
+        /* who saw it start was killed before the word of it arrived: its successor knows the end */
+        if (!run.started && json_is_integer(json_object_get(message, "started_ms")))
+            comment_started(scheduler, &task, &run);
         say_finished(scheduler, &task, &run, &result);
         /* the job is ended for the facts that the stage machine is shown */
         store_run(scheduler->store, "UPDATE jobs SET state = 'done' WHERE id = ?1", "i", job.id);

@@ -77,6 +77,27 @@ static void accepted_and_started(void **state)
                          "duplicate"));
 }
 
+/* The runner that saw it start was killed before its word of that arrived; the next one reports the
+ * end. Both are said, once and in order, and the late word says nothing more. Mutation: the start
+ * said by run_started alone. */
+static void a_start_that_was_never_told(void **state)
+{
+    struct kit *kit = *state;
+    kit_issue(kit, "DEMO-1", "To Analyse");
+    kit_freshen(kit);
+    json_decref(kit_ask(kit, "runner", 1, true));
+    assert_true(kit_ended(kit, kit_result("DEMO-1-j1-r1", "succeeded", "none", "pass")));
+    assert_number(kit, 1,
+                  "SELECT count(*) FROM effects s JOIN effects e ON e.id > s.id"
+                  " WHERE s.body LIKE 'Analyst started%%' AND e.body LIKE 'Analyst done%%'");
+    int64_t effects = kit_number(kit, "SELECT count(*) FROM effects");
+    assert_true(kit_flag(kit, results_started,
+                         message_new(MESSAGE_run_started, NULL, "{ss si si}", "run", "DEMO-1-j1-r1",
+                                     "pid", 4711, "started_ms", 1000),
+                         "duplicate"));
+    assert_number(kit, effects, "SELECT count(*) FROM effects");
+}
+
 /* The reaper's second tier has the runner told of it once more. */
 static void a_run_told_once_more(void **state)
 {
@@ -670,6 +691,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_set_up, kit_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(accepted_and_started),
+        TEST(a_start_that_was_never_told),
         TEST(a_run_told_once_more),
         TEST(progress_is_written_now_and_then),
         TEST(each_class),
