@@ -2,6 +2,7 @@
 # One flat file: a folder is a static archive, a program is a main object and the archives it uses.
 # A debug or sanitizer build goes to a build folder of its own: make BUILD=build/asan SAN=address,undefined
 
+.DEFAULT_GOAL := all
 BUILD ?= build
 ifeq ($(origin CC),default)
 CC := gcc

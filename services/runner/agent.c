@@ -84,6 +84,7 @@ json_t *agent_environment(const struct agent_request *request)
     agent_environment_set(env, "ORCH_STAGE", request->stage);
     agent_environment_set(env, "ORCH_TASK", request->key);
     agent_environment_set(env, "ORCH_RUN", request->run);
+    agent_environment_set(env, "ORCH_WORKSPACE", request->workspace);
     agent_environment_set(env, "ORCH_ATTEMPT", attempt);
     return env;
 }

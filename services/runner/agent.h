@@ -13,6 +13,7 @@ struct agent_request {
     const struct config *config;
     const struct project *project;
     const char *role, *stage, *key, *run; /* key: the task's */
+    const char *workspace;                /* path */
     int64_t attempt;
     const char *session; /* id of a new session, or of the one to resume */
     bool resume;

@@ -148,6 +148,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
                                     .stage = run->stage,
                                     .key = run->key,
                                     .run = run->id,
+                                    .workspace = run->workspace.dir,
                                     .attempt = message_integer(run->spec, "attempt", 1),
                                     .session = session,
                                     .resume = resume};
@@ -323,6 +324,8 @@ static enum run_order wanted_order(const struct run *run)
 
 enum step agent_run_watch(struct run *run)
 {
+    if (!run->watch)
+        run->watch = run->executor->watch(run->dir);
     for (;;) {
         enum run_state state = run->executor->observe(run->dir);
         if (state == RUN_STATE_RUNNING || state == RUN_STATE_ENDED)
@@ -337,7 +340,7 @@ enum step agent_run_watch(struct run *run)
         /* Once called the descriptor stays readable: looked at again every second instead. */
         int wait = !wants_output ? (int)quiet + 1 : wanted ? PROGRESS_MS : -1;
         enum run_wake wake =
-            run->executor->wait(run->dir, wanted ? -1 : run->called_fd, wants_output, wait);
+            run->executor->wait(run->watch, wanted ? -1 : run->called_fd, wants_output, wait);
         if (wake == RUN_WAKE_OUTPUT)
             say_progress(run);
     }

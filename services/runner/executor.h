@@ -17,6 +17,7 @@ enum run_state {
 };
 
 struct run_warm; /* of an executor */
+struct run_watch;
 
 struct run_launch {
     json_t *argv, *env; /* borrowed arrays of strings */
@@ -61,9 +62,13 @@ struct executor {
      * again. */
     int (*start)(const char *dir, struct run_warm *warm);
     enum run_state (*observe)(const char *dir);
+    /* Looks out for what the run does from now on, one for all of its waits; unwatch frees it, and
+     * may take a while. */
+    struct run_watch *(*watch)(const char *dir);
+    void (*unwatch)(struct run_watch *watch);
     /* Sleeps until the run ends, says something (only where output is wanted) or called_fd is
      * readable; at most wait_ms (-1: for ever). */
-    enum run_wake (*wait)(const char *dir, int called_fd, bool output, int wait_ms);
+    enum run_wake (*wait)(struct run_watch *watch, int called_fd, bool output, int wait_ms);
     /* Who it is (a number for people) and since when, of one that is or was running. 0 or -1. */
     int (*started)(const char *dir, int64_t *id, int64_t *started_ms);
     /* Orders the graceful end. Before the start: it will never be started. grace_ms: no longer

@@ -12,10 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,13 +25,13 @@
 #include "lib/log.h"
 #include "lib/process.h"
 #include "services/runner/local_leftovers.h"
+#include "services/runner/local_watch.h"
 
 enum {
     STATUS_MAX_BYTES = 64 * 1024,
     START_WAIT_MS = 20 * 1000,
     ABANDON_WAIT_MS = 2000,
     CONTROL_FD = 3,
-    LOOK_AGAIN_MS = 50, /* only where the keeper cannot be watched */
 };
 
 static char *in_dir(const char *dir, const char *name)
@@ -84,7 +82,7 @@ static int withdraw(const char *dir)
     return result;
 }
 
-static enum run_state observe(const char *dir)
+enum run_state local_observe(const char *dir)
 {
     char *lock = in_dir(dir, "lock");
     /* The lock first: a keeper that ends between the two looks has left its status. */
@@ -221,68 +219,10 @@ static int start(const char *dir, struct run_warm *warm)
     int saved = EAGAIN;
     if (send(warm->control, "g", 1, MSG_NOSIGNAL) == 1 && hear(warm, START_WAIT_MS))
         saved = 0;
-    enum run_state state = observe(dir);
+    enum run_state state = local_observe(dir);
     warm_free(warm);
     errno = saved;
     return state == RUN_STATE_NEW ? -1 : 0;
-}
-
-/* ---- wait ---- */
-
-/* A descriptor that is readable once the keeper is gone; -1 where it cannot be watched. */
-static int watch_keeper(const char *dir)
-{
-    char *lock = in_dir(dir, "lock"), before[64], after[64];
-    lock_holder(lock, before, sizeof before);
-    int pid = atoi(before), fd = -1;
-    if (pid > 0)
-        fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    /* Still held, by the same: then the descriptor is of that process and no later one. */
-    lock_holder(lock, after, sizeof after);
-    if (fd >= 0 && (lock_ask(lock) != LOCK_HELD || strcmp(before, after) != 0)) {
-        close(fd);
-        fd = -1;
-    }
-    free(lock);
-    return fd;
-}
-
-static int watch_output(const char *dir)
-{
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    char *log = in_dir(dir, "log");
-    if (fd >= 0 && inotify_add_watch(fd, log, IN_MODIFY | IN_MOVE_SELF) < 0) {
-        close(fd);
-        fd = -1;
-    }
-    free(log);
-    return fd;
-}
-
-static enum run_wake wait_run(const char *dir, int called_fd, bool output, int wait_ms)
-{
-    int keeper = watch_keeper(dir), said = output ? watch_output(dir) : -1;
-    enum run_wake wake = RUN_WAKE_TIMEOUT;
-    if (keeper < 0) {
-        enum run_state state = observe(dir);
-        if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST || state == RUN_STATE_NEW)
-            wake = RUN_WAKE_END;
-        else if (wait_ms < 0 || wait_ms > LOOK_AGAIN_MS)
-            wait_ms = LOOK_AGAIN_MS;
-    }
-    if (wake != RUN_WAKE_END) {
-        struct pollfd fds[] = {{keeper, POLLIN, 0}, {called_fd, POLLIN, 0}, {said, POLLIN, 0}};
-        int ready = poll(fds, 3, wait_ms);
-        if (ready > 0)
-            wake = fds[0].revents   ? RUN_WAKE_END
-                   : fds[1].revents ? RUN_WAKE_CALLED
-                                    : RUN_WAKE_OUTPUT;
-    }
-    if (keeper >= 0)
-        close(keeper);
-    if (said >= 0)
-        close(said);
-    return wake;
 }
 
 /* ---- end ---- */
@@ -302,7 +242,7 @@ static int cancel(const char *dir)
 static int end_run(const char *dir, int64_t grace_ms)
 {
     char text[32] = "";
-    enum run_state state = observe(dir);
+    enum run_state state = local_observe(dir);
     if (state == RUN_STATE_ENDED || state == RUN_STATE_LOST)
         return 0;
     if (state != RUN_STATE_RUNNING && cancel(dir) < 0)
@@ -398,8 +338,10 @@ const struct executor executor_local = {
     .warm_up = warm_up,
     .abandon = abandon,
     .start = start,
-    .observe = observe,
-    .wait = wait_run,
+    .observe = local_observe,
+    .watch = local_watch,
+    .unwatch = local_unwatch,
+    .wait = local_wait,
     .started = started,
     .end = end_run,
     .end_leftovers = end_leftovers,

@@ -20,12 +20,10 @@
 #include "lib/file.h"
 #include "lib/lock.h"
 #include "lib/log.h"
-#include "lib/process.h"
 
 enum {
     SWEEP_MS = 10 * 1000,
     EXIT_CODE_TIMEOUT = -9,
-    EXIT_CODE_EXEC = 127,
     LOOK_MS = 500,
     DRAIN_MS = 2000,
 };
@@ -36,10 +34,10 @@ struct keeper {
     struct keeper_launch launch;
     struct keeper_log log, err;
     struct keeper_watch watch;
-    pid_t agent;
+    struct keeper_agent agent;
     bool executed, agent_ended, told_rest;
     int agent_status, exec_error; /* errno of a failed exec */
-    int signal_fd, inotify_fd, out, err_out, exec_fd;
+    int signal_fd, inotify_fd;
     enum ending ending;
     int64_t started_wall, deadline, stall_at, kill_at; /* monotonic but the first; 0: none */
 };
@@ -47,7 +45,7 @@ struct keeper {
 static void on_child(void *context, pid_t pid, int status)
 {
     struct keeper *keeper = context;
-    if (pid != keeper->agent)
+    if (pid != keeper->agent.pid)
         return;
     keeper->agent_ended = true;
     keeper->agent_status = status;
@@ -69,91 +67,12 @@ static int prepare_signals(void)
     return signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
-_Noreturn static void fail_exec(int report, int error)
-{
-    if (write(report, &error, sizeof error) < 0)
-        _exit(EXIT_CODE_EXEC);
-    _exit(EXIT_CODE_EXEC);
-}
-
-/* In the child: waits for the word that `started` is on the disk, then becomes the agent. */
-_Noreturn static void become_agent(const struct keeper *keeper, pid_t parent, int go,
-                                   const int output[2], int report)
-{
-    char word;
-    ssize_t n;
-    setsid();
-    while ((n = read(go, &word, 1)) < 0 && errno == EINTR)
-        continue;
-    if (n != 1)
-        _exit(EXIT_CODE_EXEC);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(EXIT_CODE_EXEC); /* it died before the line above */
-    int in = open("prompt", O_RDONLY | O_CLOEXEC);
-    if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(output[0], STDOUT_FILENO) < 0 ||
-        dup2(output[1], STDERR_FILENO) < 0 || chdir(keeper->launch.cwd) < 0)
-        fail_exec(report, errno);
-    sigset_t none;
-    sigemptyset(&none);
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    for (char **variable = keeper->launch.env; *variable; variable++) {
-        if (strncmp(*variable, "PATH=", 5) == 0)
-            putenv(*variable); /* execvpe looks in ours */
-    }
-    execvpe(keeper->launch.argv[0], keeper->launch.argv, keeper->launch.env);
-    fail_exec(report, errno);
-}
-
-static int write_agent_pid(pid_t agent)
-{
-    char boot[37], text[256];
-    process_boot_id(boot);
-    int size =
-        snprintf(text, sizeof text,
-                 "{\"pid\":%d,\"start_ticks\":%llu,\"boot_id\":\"%s\",\"keeper_pid\":%d}\n",
-                 (int)agent, (unsigned long long)process_start_ticks(agent), boot, (int)getpid());
-    return file_write_synced("agent.pid", text, (size_t)size, 0600);
-}
-
-/* Forks the agent's child and leaves it waiting. The word is sent through the descriptor returned;
- * -1 with errno. */
-static int fork_agent(struct keeper *keeper)
-{
-    int go[2], out[2], err[2], report[2];
-    if (pipe2(go, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
-        pipe2(report, O_CLOEXEC) < 0)
-        return -1; /* the process ends: nothing to close */
-    pid_t self = getpid();
-    keeper->agent = fork();
-    if (keeper->agent < 0)
-        return -1;
-    if (keeper->agent == 0) {
-        close(go[1]);
-        become_agent(keeper, self, go[0], (int[]){out[1], err[1]}, report[1]);
-    }
-    close(go[0]);
-    close(out[1]);
-    close(err[1]);
-    close(report[1]);
-    keeper->out = out[0];
-    keeper->err_out = err[0];
-    keeper->exec_fd = report[0];
-    fcntl(keeper->out, F_SETFL, O_NONBLOCK);
-    fcntl(keeper->err_out, F_SETFL, O_NONBLOCK);
-    return go[1];
-}
-
 /* Order: agent.pid on the disk, `started` and the names of both on the disk, exec. `cancelled` that
  * came between the first look at it and `started` is seen by the second look: then nothing is ever
  * executed. */
-static int start_agent(struct keeper *keeper)
+static int start_agent(struct keeper *keeper, const char *launch, size_t size)
 {
-    int go = fork_agent(keeper);
-    if (go < 0 || write_agent_pid(keeper->agent) < 0 ||
-        file_create_exclusive("started", "", 0, 0600) < 0) {
+    if (file_create_exclusive("started", "", 0, 0600) < 0) {
         log_error("start", "cannot start: %s", strerror(errno));
         return -1;
     }
@@ -161,13 +80,14 @@ static int start_agent(struct keeper *keeper)
     keeper->started_wall = clock_wall_ms();
     keeper->deadline = keeper->launch.timeout_ms > 0 ? now + keeper->launch.timeout_ms : 0;
     keeper->stall_at = keeper->launch.stall_ms > 0 ? now + keeper->launch.stall_ms : 0;
-    if (file_exists("cancelled"))
+    if (file_exists("cancelled")) {
         keeper->ending = BY_STOP;
-    else if (write(go, "g", 1) != 1)
+        keeper_forget_agent(&keeper->agent);
+    } else if (keeper_release_agent(&keeper->agent, launch, size) < 0) {
         log_error("start", "the agent's child is gone: %s", strerror(errno));
-    else
+    } else {
         keeper->executed = true;
-    close(go);
+    }
     return 0;
 }
 
@@ -183,8 +103,8 @@ static void begin_end(struct keeper *keeper, enum ending ending)
     keeper->kill_at = clock_mono_ms() + keeper->launch.grace_ms;
     keeper->deadline = keeper->stall_at = 0;
     /* The group in one go, so that a fork that is under way takes part; then what left it. */
-    kill(-keeper->agent, SIGTERM);
-    keeper_signal_descendants(SIGTERM, keeper->agent);
+    kill(-keeper->agent.pid, SIGTERM);
+    keeper_signal_descendants(SIGTERM, keeper->agent.pid);
 }
 
 static void take_signals(struct keeper *keeper)
@@ -212,7 +132,8 @@ static bool take_output(struct keeper *keeper, int *fd, struct keeper_log *log)
         return false;
     }
     keeper_log_write(log, chunk, (size_t)n);
-    int64_t wait = fd == &keeper->out ? keeper_watch_feed(&keeper->watch, chunk, (size_t)n) : 0;
+    int64_t wait =
+        fd == &keeper->agent.out ? keeper_watch_feed(&keeper->watch, chunk, (size_t)n) : 0;
     if (keeper->stall_at) {
         int64_t at = clock_mono_ms() + keeper->launch.stall_ms + wait;
         keeper->stall_at = wait || at > keeper->stall_at ? at : keeper->stall_at;
@@ -285,13 +206,13 @@ static void keep(struct keeper *keeper)
     while (!done(keeper)) {
         struct pollfd fds[] = {{keeper->signal_fd, POLLIN, 0},
                                {keeper->inotify_fd, POLLIN, 0},
-                               {keeper->out, POLLIN, 0},
-                               {keeper->err_out, POLLIN, 0}};
+                               {keeper->agent.out, POLLIN, 0},
+                               {keeper->agent.err, POLLIN, 0}};
         poll(fds, 4, next_wait(keeper));
         if (fds[2].revents)
-            take_output(keeper, &keeper->out, &keeper->log);
+            take_output(keeper, &keeper->agent.out, &keeper->log);
         if (fds[3].revents)
-            take_output(keeper, &keeper->err_out, &keeper->err);
+            take_output(keeper, &keeper->agent.err, &keeper->err);
         if (fds[1].revents)
             take_inotify(keeper);
         if (fds[0].revents)
@@ -344,10 +265,10 @@ static void drain(struct keeper *keeper, int *fd, struct keeper_log *log)
 static int finish(struct keeper *keeper)
 {
     bool swept = keeper_sweep(SWEEP_MS, on_child, keeper);
-    drain(keeper, &keeper->out, &keeper->log);
-    drain(keeper, &keeper->err_out, &keeper->err);
+    drain(keeper, &keeper->agent.out, &keeper->log);
+    drain(keeper, &keeper->agent.err, &keeper->err);
     int error;
-    if (read(keeper->exec_fd, &error, sizeof error) == sizeof error)
+    if (read(keeper->agent.report, &error, sizeof error) == sizeof error)
         keeper->exec_error = error;
     keeper_log_close(&keeper->log);
     keeper_log_close(&keeper->err);
@@ -391,23 +312,48 @@ static bool may_go(int control)
     return n == 1;
 }
 
+/* What goes beside the preparation of the workspace: the logs, and the agent's child with its
+ * agent.pid on the disk. 0 or -1. */
+static int get_ready(struct keeper *keeper)
+{
+    if (keeper_log_open(&keeper->log, "log") < 0 || keeper_log_open(&keeper->err, "err") < 0 ||
+        keeper_fork_agent(&keeper->agent) < 0) {
+        log_error("start", "cannot get ready: %s", strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* launch.json, read under the lock: whoever took it back before has nothing started. 0 or -1. */
+static int start(struct keeper *keeper)
+{
+    size_t size;
+    char *text = keeper_read_launch(&keeper->launch, &size);
+    if (!text)
+        return -1;
+    keeper->log.max = keeper->err.max = keeper->launch.log_max_bytes;
+    keeper->inotify_fd = open_inotify();
+    int result = start_agent(keeper, text, size);
+    free(text);
+    return result;
+}
+
 int keeper_run(int control)
 {
-    struct keeper keeper = {.out = -1, .err_out = -1, .exec_fd = -1};
+    struct keeper keeper = {.agent = {.pid = -1, .go = -1, .out = -1, .err = -1, .report = -1}};
     char holder[64];
     keeper.signal_fd = prepare_signals();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     snprintf(holder, sizeof holder, "%d", (int)getpid());
     if (lock_take("lock", holder) < 0)
         return errno == EWOULDBLOCK ? 0 : 1;
+    if (!may_start())
+        return 0;
+    if (get_ready(&keeper) < 0)
+        return 1;
     if (!may_go(control) || !may_start())
         return 0;
-    if (keeper_read_launch(&keeper.launch) < 0 ||
-        keeper_log_open(&keeper.log, "log", keeper.launch.log_max_bytes) < 0 ||
-        keeper_log_open(&keeper.err, "err", keeper.launch.log_max_bytes) < 0)
-        return 1;
-    keeper.inotify_fd = open_inotify();
-    if (start_agent(&keeper) < 0)
+    if (start(&keeper) < 0)
         return 1; /* nothing was executed: the child sees its pipe end */
     if (control >= 0) {
         if (send(control, "s", 1, MSG_NOSIGNAL) < 0)

@@ -17,8 +17,11 @@ struct keeper_launch {
     int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
 };
 
-/* Reads launch.json of the current directory. 0, or -1 with the reason logged. */
-int keeper_read_launch(struct keeper_launch *launch);
+/* Pure. 0, or -1: no launch.json. */
+int keeper_parse_launch(const char *text, size_t size, struct keeper_launch *launch);
+/* Reads launch.json of the current directory. Its text, which the caller frees; NULL with the
+ * reason logged. */
+char *keeper_read_launch(struct keeper_launch *launch, size_t *size);
 
 /* Keeps the run whose directory is the current one, to its end. control: a socket; one byte from it
  * is the word to start, its end that nothing shall be started; it gets one byte once the agent is
@@ -26,18 +29,35 @@ int keeper_read_launch(struct keeper_launch *launch);
  * also where another keeper lives, the run was cancelled, or it had been started before. */
 int keeper_run(int control);
 
+/* ---- keeper_agent.c: the agent's process ---- */
+
+struct keeper_agent {
+    pid_t pid;        /* leads a session of its own */
+    int go, out, err; /* its order goes in; its output and errors, not blocking */
+    int report;       /* errno of a failed exec, else its end */
+};
+
+/* Forks the agent's child, which waits, and brings agent.pid to the disk (not its name). 0, or -1
+ * with errno: the keeper has to end, which ends the child. */
+int keeper_fork_agent(struct keeper_agent *agent);
+/* Sends it off with the text of launch.json: from then on it is being executed. 0, or -1 with
+ * errno: it was gone. */
+int keeper_release_agent(struct keeper_agent *agent, const char *launch, size_t size);
+/* It ends without being executed. */
+void keeper_forget_agent(struct keeper_agent *agent);
+
 /* ---- keeper_log.c: what the agent says ---- */
 
 /* One output file, rotated once to <name>.1 at a line's start; a line longer than max is cut. */
 struct keeper_log {
     const char *name;
     int fd;
-    int64_t max, size;
+    int64_t max, size; /* bytes; max 0: no bound. The owner sets it before the first write. */
     bool in_line, cutting;
     int64_t line_size;
 };
 
-int keeper_log_open(struct keeper_log *log, const char *name, int64_t max);
+int keeper_log_open(struct keeper_log *log, const char *name);
 void keeper_log_write(struct keeper_log *log, const char *data, size_t size);
 /* Ends an unfinished line and brings it to the disk. */
 void keeper_log_close(struct keeper_log *log);

@@ -23,15 +23,11 @@ static char **read_list(const json_t *root, const char *name)
     return out;
 }
 
-int keeper_read_launch(struct keeper_launch *launch)
+int keeper_parse_launch(const char *text, size_t size, struct keeper_launch *launch)
 {
-    size_t size;
-    char *text = file_read("launch.json", LAUNCH_MAX_BYTES, &size);
-    json_t *root = text ? json_loadb(text, size, 0, NULL) : NULL;
-    free(text);
+    json_t *root = json_loadb(text, size, 0, NULL);
     const char *cwd = json_string_value(json_object_get(root, "cwd"));
     if (!root || !cwd || json_array_size(json_object_get(root, "argv")) == 0) {
-        log_error("launch", "launch.json cannot be read, or has no argv or cwd");
         json_decref(root);
         return -1;
     }
@@ -44,4 +40,15 @@ int keeper_read_launch(struct keeper_launch *launch)
     launch->log_max_bytes = json_integer_value(json_object_get(root, "log_max_bytes"));
     json_decref(root);
     return 0;
+}
+
+char *keeper_read_launch(struct keeper_launch *launch, size_t *size)
+{
+    char *text = file_read("launch.json", LAUNCH_MAX_BYTES, size);
+    if (!text || keeper_parse_launch(text, *size, launch) < 0) {
+        log_error("launch", "launch.json cannot be read, or has no argv or cwd");
+        free(text);
+        return NULL;
+    }
+    return text;
 }

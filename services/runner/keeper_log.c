@@ -22,9 +22,9 @@ static int open_log(struct keeper_log *log)
     return log->fd < 0 ? -1 : 0;
 }
 
-int keeper_log_open(struct keeper_log *log, const char *name, int64_t max)
+int keeper_log_open(struct keeper_log *log, const char *name)
 {
-    *log = (struct keeper_log){.name = name, .max = max, .fd = -1};
+    *log = (struct keeper_log){.name = name, .fd = -1};
     return open_log(log);
 }
 

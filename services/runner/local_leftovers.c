@@ -15,13 +15,31 @@
 
 enum { ENVIRON_MAX = 4 * 1024 * 1024, TRIES = 1000 };
 
-static bool runs_for(int pid, const char *mark, size_t mark_size)
+/* What the environment of the run's processes holds. Ids of runs are counted by each installation
+ * for itself; a workspace belongs to one. */
+struct marks {
+    char *run, *workspace; /* NULL: not looked for */
+};
+
+static bool has_entry(const char *environment, size_t size, const char *entry)
+{
+    for (size_t at = 0; at < size; at += strlen(environment + at) + 1) {
+        if (strcmp(environment + at, entry) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool runs_for(int pid, const struct marks *marks)
 {
     char path[64];
     size_t size;
+    if (!marks->run || !marks->workspace)
+        return false;
     snprintf(path, sizeof path, "/proc/%d/environ", pid);
     char *text = file_read(path, ENVIRON_MAX, &size);
-    bool found = text && memmem(text, size, mark, mark_size);
+    bool found =
+        text && has_entry(text, size, marks->run) && has_entry(text, size, marks->workspace);
     free(text);
     return found;
 }
@@ -65,20 +83,22 @@ static bool is_zombie(int pid)
 static int kill_round(const struct leftover_agent *agent, const char *run, const char *workspace)
 {
     int found = 0;
-    char *mark = xformat("ORCH_RUN=%s", run ? run : "");
+    struct marks marks = {.run = run ? xformat("ORCH_RUN=%s", run) : NULL,
+                          .workspace = workspace ? xformat("ORCH_WORKSPACE=%s", workspace) : NULL};
     DIR *dir = opendir("/proc");
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         int pid = atoi(entry->d_name);
         if (pid <= 1 || pid == getpid())
             continue;
-        bool ours = of_agent(pid, agent) || (run && runs_for(pid, mark, strlen(mark) + 1)) ||
+        bool ours = of_agent(pid, agent) || runs_for(pid, &marks) ||
                     (workspace && lives_in(pid, workspace));
         if (ours && !is_zombie(pid) && kill(pid, SIGKILL) == 0)
             found++;
     }
     if (dir)
         closedir(dir);
-    free(mark);
+    free(marks.run);
+    free(marks.workspace);
     return found;
 }
 

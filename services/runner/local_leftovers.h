@@ -1,5 +1,6 @@
-/* Processes that a lost run left: found by the agent's session and group, by the run's id in their
- * environment, and by a working directory inside the workspace. */
+/* Processes that a lost run left: found by the agent's session and group, by the run's id and its
+ * workspace in their environment (another installation may have a run of the same id), and by a
+ * working directory inside the workspace. */
 #ifndef ORCH_LOCAL_LEFTOVERS_H
 #define ORCH_LOCAL_LEFTOVERS_H
 
@@ -13,7 +14,7 @@ struct leftover_agent {
 };
 
 /* Ends them (SIGKILL) and waits until two looks find none. run and workspace may be NULL: not
- * looked for. */
+ * looked for; nor is the environment without both. */
 void leftovers_end(const struct leftover_agent *agent, const char *run, const char *workspace);
 
 #endif

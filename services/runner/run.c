@@ -96,6 +96,7 @@ struct run *run_new(struct runner *runner, json_t *spec, char **fault)
 void run_free(struct run *run)
 {
     output_free(&run->output);
+    run->executor->unwatch(run->watch);
     if (run->log.fd >= 0)
         close(run->log.fd);
     if (run->opened) {

@@ -54,7 +54,8 @@ struct run {
     int called_fd;        /* eventfd: stopping or quitting was set */
     const char *doing;    /* static, for status */
     /* the agent */
-    json_t *launch; /* launch.json as written: survives us */
+    json_t *launch;          /* launch.json as written: survives us */
+    struct run_watch *watch; /* NULL before the first wait */
     struct run_status status;
     struct agent_output output;
     struct log_reader {

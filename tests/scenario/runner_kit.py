@@ -113,6 +113,11 @@ class World:
                 pass
         shutil.rmtree(self.root, ignore_errors=True)
 
+    def agents_of(self, run):
+        """Pids of what the run's agent left alive. Other worlds have runs of the same id."""
+        ours = f"ORCH_WORKSPACE={self.home}/"
+        return [pid for pid in processes_with(f"ORCH_RUN={run}\0") if pid in processes_with(ours)]
+
     def start_scheduler(self):
         self.scheduler = subprocess.Popen([TOOLS / "fake_scheduler", self.run_dir], text=True,
                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -10,7 +10,7 @@ import pytest
 
 from harness import ROOT
 from messages_api import MessagesApi, Refusal, Turn
-from runner_kit import World, alive, git, processes_with, wait_for
+from runner_kit import World, alive, git, wait_for
 
 BRANCH = "feature/SHOP-1-a-thing"
 
@@ -146,7 +146,7 @@ def test_a_killed_cli_is_resumed_by_its_session(claude):
         os.kill(json.loads((world.dir("r1") / "agent.pid").read_text())["keeper_pid"], signal.SIGKILL)
         lost = world.result("r1", 30)
         assert lost["outcome"] == "lost" and lost["session"] and lost["cost_usd"] is None
-        assert processes_with("ORCH_RUN=r1") == []
+        assert world.agents_of("r1") == []
         again = world.run("r2", resume_session=lost["session"], first_of_entry=False)
         assert again["outcome"] == "succeeded", (again, world.log())
         assert git("show", f"{BRANCH}:hello.txt", cwd=world.forge) == "first"
@@ -160,12 +160,12 @@ def test_stop_ends_the_cli_and_its_shells(claude):
             ClaudeWorld(claude, api) as world:
         world.tell(world.command("r1"))
         wait_for(lambda: any(b"sleep(298)" in pid_args(pid)
-                             for pid in processes_with("ORCH_RUN=r1")), 30)
+                             for pid in world.agents_of("r1")), 30)
         world.order_stop("r1")
         begin = time.monotonic()
         assert world.result("r1", 30)["outcome"] == "cancelled"
         assert time.monotonic() - begin < 15
-        assert processes_with("ORCH_RUN=r1") == []
+        assert world.agents_of("r1") == []
 
 
 def pid_args(pid):

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from harness import ROOT
-from runner_kit import World, alive, git, processes_with, wait_for
+from runner_kit import World, alive, git, wait_for
 
 POINTS = re.findall(r'^CRASH_POINT\(\w+, "((?:run|merge)-[a-z-]+)"',
                     (ROOT / "lib/crash_points.def").read_text(), re.M)
@@ -115,10 +115,24 @@ def test_a_killed_keeper_is_a_lost_run_with_nothing_left():
         assert result["outcome"] == result["class"] == "lost"
         assert result["session"], "a lost run is resumed by its session"
         assert len(world.agent_starts("r1")) == 1
-        assert processes_with("ORCH_RUN=r1") == []
+        assert world.agents_of("r1") == []
         saved = world.preserved()
         assert git("show", saved["refs/orchestrator/preserved/7/r1"] + ":work.txt",
                    cwd=world.repository()) == "half"
+
+
+# Red when what a lost run left is told by the run's id alone.
+def test_a_lost_run_costs_another_installation_nothing():
+    with World("cd /; sleep 60") as lost, World("sleep 2\n" + AGENT) as other:
+        for world in (other, lost):
+            world.start_scheduler()
+            world.start_runner()
+            world.tell(world.command("r1"))
+            wait_for(lambda: world.agent_starts("r1"))
+        keeper = json.loads((lost.dir("r1") / "agent.pid").read_text())["keeper_pid"]
+        os.kill(keeper, signal.SIGKILL)
+        assert lost.result("r1")["outcome"] == "lost"
+        assert other.result("r1")["outcome"] == "succeeded"
 
 
 @pytest.mark.parametrize("point", [p for p in POINTS if p.startswith("merge-")])

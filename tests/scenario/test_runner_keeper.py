@@ -149,6 +149,8 @@ def test_a_killed_keeper_takes_its_agent_along():
         run.start()
         time.sleep(0.3)
         assert run.starts() == 1 and not (run.dir / "status").exists()
+        # nor does anybody else stand there as the agent. Red without the look before the fork.
+        assert run.pid("pid") == agent
 
 
 # Red when lock_take is left out of keeper_run: agent.pid names another keeper's child.
@@ -340,7 +342,40 @@ def test_without_its_word_a_keeper_starts_nothing():
                 ours.close()
                 wait_for(lambda: not locked(run.dir / "lock"))
                 assert run.starts() == 0 and not (run.dir / "started").exists()
+                assert not alive(json.loads((run.dir / "agent.pid").read_text())["pid"])
             ours.close()
+
+
+# Red when the child does not end with its pipe.
+def test_a_keeper_killed_before_its_word_leaves_no_child_and_another_starts_the_agent():
+    with Run("true") as run:
+        ours, its = socket.socketpair()
+        keeper = subprocess.Popen([KEEPER, "--control", str(its.fileno()), run.dir],
+                                  pass_fds=[its.fileno()])
+        its.close()
+        assert keeper.wait(10) == 0
+        wait_for((run.dir / "agent.pid").exists)
+        waiting = json.loads((run.dir / "agent.pid").read_text())
+        assert alive(waiting["pid"])
+        os.kill(waiting["keeper_pid"], signal.SIGKILL)
+        wait_for(lambda: not alive(waiting["pid"]), 5)
+        assert run.starts() == 0 and not locked(run.dir / "lock")
+        ours.close()
+        run.start()
+        assert run.status()["exit_code"] == 0 and run.starts() == 1
+        assert run.pid("pid") != waiting["pid"]
+
+
+# Red when the child reads launch.json itself: it may be taken back once `started` is there.
+def test_an_order_taken_back_after_the_start_changes_nothing():
+    for _ in range(10):
+        with Run("true") as run:
+            keeper = subprocess.Popen([KEEPER, run.dir])
+            while not (run.dir / "started").exists():
+                pass
+            (run.dir / "launch.json").unlink()
+            assert keeper.wait(10) == 0
+            assert run.status()["exit_code"] == 0 and run.starts() == 1
 
 
 # Red when agent.pid or `started` is written without an fsync, or after the word to the child.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import ROOT
-from runner_kit import BIN, World, alive, git, processes_with, wait_for
+from runner_kit import BIN, World, alive, git, wait_for
 
 BRANCH = "feature/SHOP-1-a-thing"
 WORK = 'echo "$ORCH_RUN" >> work.txt\n'
@@ -32,7 +32,7 @@ def test_stop_of_a_running_agent_saves_its_work():
         assert result["detail"]["preserved"] == "refs/orchestrator/preserved/7/r1"
         assert git("show", "refs/orchestrator/preserved/7/r1:work.txt",
                    cwd=world.repository()) == "half"
-        assert processes_with("ORCH_RUN=r1") == [] and world.remote_head() is None
+        assert world.agents_of("r1") == [] and world.remote_head() is None
 
 
 def test_stop_of_a_run_that_never_came_is_answered_and_it_never_starts():
@@ -58,7 +58,7 @@ def test_stop_that_came_while_no_runner_lived():
         world.order_stop("r1")
         world.start_runner()
         assert world.result("r1")["outcome"] == "cancelled"
-        assert processes_with("ORCH_RUN=r1") == []
+        assert world.agents_of("r1") == []
 
 
 def test_stop_at_any_moment_of_a_start():
@@ -88,7 +88,7 @@ def test_stop_at_any_moment_of_a_start():
             started += starts
             assert starts <= 1
             assert starts == 0 or (world.dir(run) / "started").exists()
-            assert processes_with(f"ORCH_RUN={run}\0") == []
+            assert world.agents_of(run) == []
         assert 1 < started < 31, "the moments were all on one side"
 
 
@@ -264,7 +264,7 @@ def test_as_the_child_of_pid_1_agents_are_ended_saved_and_reported_as_interrupte
         assert time.monotonic() - begin < 7, "the grace of three seconds counts, not the agent's own"
         result = world.result("r1")
         assert (result["outcome"], result["class"]) == ("failed", "interrupted")
-        assert processes_with("ORCH_RUN=r1") == []
+        assert world.agents_of("r1") == []
         assert "refs/orchestrator/preserved/7/r1" in world.preserved()
         # the next container goes on in the same workspace, with the same session
         world.agent.write_text("#!/bin/bash\necho \"$ORCH_RUN $$\" >> " + str(world.starts) +
@@ -378,7 +378,8 @@ def test_an_agent_gets_no_descriptor_and_no_variable_of_ours():
         seen = json.loads(git("show", f"{BRANCH}:seen.json", cwd=world.forge))
         assert "s3cret" not in json.dumps(seen)
         assert {name for name in seen["env"] if name.startswith("ORCH_")} == \
-            {"ORCH_ROLE", "ORCH_STAGE", "ORCH_TASK", "ORCH_RUN", "ORCH_ATTEMPT"}
+            {"ORCH_ROLE", "ORCH_STAGE", "ORCH_TASK", "ORCH_RUN", "ORCH_ATTEMPT",
+             "ORCH_WORKSPACE"}
         others = {fd: path for fd, path in seen["fds"].items()
                   if int(fd) > 2 and "/proc/" not in path and path}
         assert others == {}, others

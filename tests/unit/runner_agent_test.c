@@ -38,6 +38,7 @@ static struct agent_request request_of(const char *role)
                                   .stage = "development",
                                   .key = "SHOP-1",
                                   .run = "SHOP-1-j1-r1",
+                                  .workspace = "/home/workspaces/SHOP-1_1",
                                   .attempt = 2,
                                   .session = "11111111-2222-4333-8444-555555555555"};
 }
@@ -88,9 +89,9 @@ static void test_the_environment_is_an_allow_list(void **state)
     static const char *const allowed[] = {"PATH", "HOME", "LANG",  "LC_ALL",           "TZ",
                                           "TERM", "USER", "SHELL", "CLAUDE_CONFIG_DIR"};
     static const char *const ours[] = {
-        "GIT_AUTHOR_NAME",     "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME",
-        "GIT_COMMITTER_EMAIL", "ORCH_ROLE",        "ORCH_STAGE",
-        "ORCH_TASK",           "ORCH_RUN",         "ORCH_ATTEMPT"};
+        "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL",
+        "ORCH_ROLE",       "ORCH_STAGE",       "ORCH_TASK",          "ORCH_RUN",
+        "ORCH_ATTEMPT",    "ORCH_WORKSPACE"};
     for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
         setenv(secrets[i], "s3cret", 1);
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
