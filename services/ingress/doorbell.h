@@ -15,7 +15,7 @@ struct doorbell {
     struct inbox *inbox;
     struct bus *bus;
     bool outstanding;
-    int64_t not_before_ms; /* monotonic; after a failure */
+    int64_t not_before_ms; /* monotonic; a pace, longer after a failure */
 };
 
 /* Main loop: the fd was readable, or time has passed. Returns the milliseconds until it wants to be

@@ -13,7 +13,6 @@
 #include "lib/log.h"
 #include "services/ingress/inbox_checkpoint.h"
 #include "services/ingress/inbox_db.h"
-#include "services/ingress/webhook.h"
 
 enum {
     QUEUE_EVENTS_MAX = 8192,
@@ -171,8 +170,6 @@ static int write_rows(struct inbox *inbox, struct inbox_event *batch, char *faul
     if (inbox_db_begin(&inbox->db, fault, size) < 0)
         return -1;
     for (struct inbox_event *event = batch; event; event = event->next) {
-        if (!event->delivery[0])
-            webhook_digest(event->body, event->size, event->delivery);
         if (inbox_db_insert(&inbox->db, event, fault, size) < 0)
             return -1;
     }

@@ -15,7 +15,7 @@ struct inbox;
 
 struct inbox_event {
     const char *source; /* plane | gitea | local | operator; static text */
-    /* "" : the digest of the body, made by the writer's thread */
+    /* the key of deduplication; of a signed webhook the digest of its body */
     char delivery[DELIVERY_MAX + 1];
     const void *body; /* borrowed until done is called */
     size_t size;

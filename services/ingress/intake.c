@@ -115,6 +115,7 @@ static void whole_webhook(struct http_request *request)
     request->event.source = sources[request->route->source].source;
     request->event.body = request->body;
     request->event.size = request->size;
+    webhook_digest(request->body, request->size, request->event.delivery);
     note_headers(request, request->route->source);
     intake_submit(request, on_kept);
 }

@@ -3,8 +3,9 @@
 
 Its environment is the one every `agent: command` gets (ORCH_ROLE, ORCH_STAGE, ORCH_TASK, ORCH_RUN,
 ORCH_ATTEMPT). What it shall do is read from the folder given as its first argument:
-  plan.json   {"<role>": {"sleep_s": 2, "exit": 1, "reject": 1, "times": 1}}: reject: so many verdicts
-              of this role are negative; exit: so many ("times", default all) runs end with this status
+  plan.json   {"<role>": {"sleep_s": 2, "until": "go", "exit": 1, "reject": 1, "times": 1}}: until: it
+              works on until this file is in the folder; reject: so many verdicts of this role are
+              negative; exit: so many ("times", default all) runs end with this status
   starts      one line per start and end, appended: "run pid role clock start|end". The clock is
               CLOCK_MONOTONIC, so that two lines can be compared.
   prompts/    each run's standard input
@@ -81,6 +82,8 @@ def main():
     (FOLDER / "prompts").mkdir(exist_ok=True)
     (FOLDER / "prompts" / RUN).write_text(prompt)
     time.sleep(plan.get("sleep_s", 0))
+    while "until" in plan and not (FOLDER / plan["until"]).exists():
+        time.sleep(0.02)
     if plan.get("exit") and before < plan.get("times", 1 << 30):
         note("end")
         sys.exit(plan["exit"])

@@ -44,7 +44,8 @@ def run_commands(commands):
             script.append("until orchctl task show DEMO-2 --json | grep -q approval; do sleep 0.1; done")
         script.append(command)
         if command.startswith("orchestrator run"):
-            script.append("until orchctl status >/dev/null 2>&1; do sleep 0.1; done")
+            script.append("until orchctl status --json 2>/dev/null | grep -q '\"status\": \"ok\"';"
+                          " do sleep 0.1; done")
         if command == "kill $!":
             script.append("wait $! || true")
         elif command.startswith("kill"):

@@ -13,6 +13,15 @@ from invariants import check_all
 
 DISK_KB = 8192
 
+READER = """
+import sqlite3, sys
+db = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True, isolation_level=None)
+db.execute("BEGIN")
+db.execute("SELECT count(*) FROM meta").fetchone()
+print("reads", flush=True)
+sys.stdin.read()
+"""
+
 
 def may_mount():
     tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"],
@@ -42,6 +51,11 @@ class SmallDisk(Instance):
         return Path(f"/proc/{self.process.pid}/root{self.home}/db/filler")
 
     def fill_disk(self):
+        """Room that SQLite has in its log stays unused: with somebody who reads, it is not begun anew."""
+        self.reader = subprocess.Popen(
+            ["nsenter", "-t", str(self.process.pid), "-m", "/usr/bin/python3", "-c", READER,
+             self.home / "db/main.db"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.reader.stdout.readline() == b"reads\n"
         with open(self.filler, "wb", buffering=0) as file:
             for size in (65536, 4096, 512, 1):
                 try:
@@ -51,6 +65,7 @@ class SmallDisk(Instance):
                     continue
 
     def free_disk(self):
+        self.reader.communicate(timeout=20)
         self.filler.unlink()
 
 

@@ -23,7 +23,7 @@ def sv(instance, *arguments):
 
 def test_sv_in_the_middle_of_a_journey(make_instance):
     """Restarts that were asked for cost no agent and no event."""
-    instance = make_instance(plan={"developer": {"sleep_s": 3}}).start()
+    instance = make_instance(plan={"developer": {"until": "go"}}).start()
     key = instance.new_issue(1)
     instance.approve(key)
     instance.wait_for(lambda: instance.stage(key) == "development" and instance.agents(), 30,
@@ -33,7 +33,7 @@ def test_sv_in_the_middle_of_a_journey(make_instance):
         assert sv(instance, "status", name).startswith("run: ")
     runner = instance.pid("runner")
     assert sv(instance, "restart", "runner").startswith("ok: run: ")
-    assert instance.pid("runner") != runner
+    instance.wait_for(lambda: instance.pid("runner") not in (None, runner), 10, "another runner")
     scheduler = instance.pid("scheduler")
     sv(instance, "down", "scheduler")
     instance.wait_for(lambda: sv(instance, "status", "scheduler").startswith("down: "), 10, "down")
@@ -49,6 +49,7 @@ def test_sv_in_the_middle_of_a_journey(make_instance):
     instance.wait_for(lambda: sv(instance, "status", "monitor").startswith("down: "), 10,
                       "once is once")
     assert instance.agents() == agents
+    (instance.agent_dir / "go").touch()
     sv(instance, "up", "monitor")
     instance.wait_stage(key, "done")
     check_all(instance, key)
