@@ -4,6 +4,8 @@
 # DIR/base is made once and kept; each run works in a copy of it, which is removed unless it failed.
 # Ends with the seconds that each step took.
 set -eu
+# In a mount namespace of its own: what is mounted goes with the last process, however it ends.
+[ "${ORCH_BARE_ROOT-}" ] || ORCH_BARE_ROOT=1 exec unshare -m --propagation private "$0" "$@"
 [ $# -ge 2 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
 suite=$1 what=${3:-both}
 source=$(cd "$(dirname "$0")/.." && pwd)
