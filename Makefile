@@ -1,4 +1,4 @@
-# make | demo | test | unit | asan | tsan | fuzz | bench | lint | format | install | clean
+# make | demo | test | unit | asan | tsan | fuzz | bench | lint | format | install | uninstall | image | clean
 # One flat file: a folder is a static archive, a program is a main object and the archives it uses.
 # A debug or sanitizer build goes to a build folder of its own: make BUILD=build/asan SAN=address,undefined
 
@@ -181,15 +181,38 @@ ROUNDS ?= 2000
 soak: ; scripts/soak --rounds $(ROUNDS) --fuzz-seconds $(FUZZ_S)
 # ---- end of checks ----
 
+# ---- installation ----
 # PREFIX is compiled in (defaults of sv/ and of the briefs); DESTDIR is for packagers.
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 SHARE := $(DESTDIR)$(PREFIX)/share/orchestrator
+DOC := $(DESTDIR)$(PREFIX)/share/doc/orchestrator
+CONFIG := $(DESTDIR)$(SYSCONFDIR)/orchestrator
+UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/orchestrator.service
+SYSUSERS := $(DESTDIR)$(PREFIX)/lib/sysusers.d/orchestrator.conf
+# A running program is replaced by rename. The configuration is a person's: one that is there stays.
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/demo $(DOC) $(CONFIG) $(dir $(UNIT)) $(dir $(SYSUSERS))
 	for program in $(PROGRAMS); do \
 	  install $$program $(DESTDIR)$(PREFIX)/bin/.$${program##*/}.new && \
 	  mv -f $(DESTDIR)$(PREFIX)/bin/.$${program##*/}.new $(DESTDIR)$(PREFIX)/bin/$${program##*/} || exit 1; \
 	done
 	tar -cf - --exclude=supervise sv agents | tar -xf - --no-same-owner -C $(SHARE)
+	install scripts/demo tests/agents/scripted_agent.py $(SHARE)/demo
+	install -m 644 README.md CHANGELOG.md LICENSE docs/*.md $(DOC)
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/systemd/orchestrator.service >$(UNIT)
+	install -m 644 packaging/systemd/sysusers.conf $(SYSUSERS)
+	[ -e $(CONFIG)/orchestrator.yaml ] || install -m 644 packaging/orchestrator.yaml $(CONFIG)
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || getent passwd orchestrator >/dev/null || \
+	  useradd --system --home-dir /var/lib/orchestrator --shell /usr/sbin/nologin orchestrator
+# What people wrote stays: configuration, data, the user who owns them.
+uninstall:
+	rm -f $(PROGRAMS:$(BUILD)/bin/%=$(DESTDIR)$(PREFIX)/bin/%) $(UNIT) $(SYSUSERS)
+	rm -rf $(SHARE) $(DOC)
+
+# ---- image ----
+GIT_SHA ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+image: ; VERSION=$(VERSION) GIT_SHA=$(GIT_SHA) scripts/image
+# ---- end of image ----
 
 test: ; ./scripts/test
 demo: ; ./scripts/demo
@@ -197,4 +220,4 @@ clean: ; rm -rf $(BUILD)
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: soak all asan tsan tsan-run lint lint-files lint-cppcheck fuzz fuzz-targets format storm docs unit install test demo clean
+.PHONY: uninstall image soak all asan tsan tsan-run lint lint-files lint-cppcheck fuzz fuzz-targets format storm docs unit install test demo clean
