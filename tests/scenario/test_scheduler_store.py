@@ -53,7 +53,7 @@ class SmallDisk(Instance):
     def fill_disk(self):
         """Room that SQLite has in its log stays unused: with somebody who reads, it is not begun anew."""
         self.reader = subprocess.Popen(
-            ["nsenter", "-t", str(self.process.pid), "-m", "/usr/bin/python3", "-c", READER,
+            ["nsenter", "-t", str(self.process.pid), "--mount", "--root", "/usr/bin/python3", "-c", READER,
              self.home / "db/main.db"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.reader.stdout.readline() == b"reads\n"
         with open(self.filler, "wb", buffering=0) as file:
