@@ -90,13 +90,14 @@ int turn_commit(struct scheduler *scheduler)
     return 0;
 }
 
-/* A write that leaves the file as it is proves more than an open. As store_reopen. */
+/* A write that leaves the file as it is proves more than an open; of a value that stands there
+ * already SQLite would write nothing. As store_reopen. */
 static int try_store(struct scheduler *scheduler)
 {
     int opened = store_reopen(scheduler->store);
     if (opened < 0 || store_begin(scheduler->store) < 0)
         return -1;
-    meta_set(scheduler, "store_recovered", clock_wall_ms());
+    meta_set(scheduler, "store_recovered", meta_number(scheduler, "store_recovered", 0) + 1);
     return store_commit(scheduler->store) < 0 ? -1 : opened;
 }
 
