@@ -47,7 +47,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_agent_outlives(make_instance, way):
     """Mutations: PDEATHSIG on the keeper, or a keeper that keeps our log pipe, ends the agent here."""
-    instance = make_instance(plan={"developer": {"sleep_s": AGENT_S}}).start()
+    instance = make_instance(plan={"developer": {"sleep_s": AGENT_S, "until": "go"}}).start()
     key = instance.new_issue(1)
     instance.approve(key)
     instance.wait_for(lambda: instance.stage(key) == "development" and instance.agents(), 30,
@@ -56,6 +56,7 @@ def test_agent_outlives(make_instance, way):
     WAYS[way](instance)
     assert alive(pid), "the agent is the same process"
     assert instance.agents() == {run: pid}
+    (instance.agent_dir / "go").touch()
     instance.wait_stage(key, "done", AGENT_S + 60)
     ends = [line for line in instance.starts() if line[0] == run]
     assert [(line[1], line[4]) for line in ends] == [(str(pid), "start"), (str(pid), "end")]
