@@ -34,6 +34,8 @@ static struct order order_of(enum ctl_command command)
         return (struct order){"/drain", "project", NULL};
     case CTL_RESUME:
         return (struct order){"/resume", "project", NULL};
+    case CTL_EFFECTS_DROP:
+        return (struct order){"/effects/drop", NULL, NULL};
     case CTL_FREEZE:
         return (struct order){"/serial-gate/freeze", "repo", "reason"};
     case CTL_UNFREEZE:

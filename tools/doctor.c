@@ -195,6 +195,24 @@ static void check_running(struct doctor *doctor, struct ctl *ctl)
     http_answer_free(&health);
 }
 
+/* After a restore people have to say how it goes on. */
+static void check_restored(struct doctor *doctor, struct ctl *ctl)
+{
+    struct http_answer queue;
+    if (!ctl->url)
+        return;
+    http_call(ctl, "GET", "/queue", NULL, &queue);
+    const json_t *effects = json_object_get(queue.json, "effects");
+    if (json_is_true(json_object_get(effects, "withheld")))
+        doctor_note(doctor, WARNING, "restored",
+                    xformat("from a backup: nothing is begun or sent, %lld effects wait (orchctl "
+                            "effects list)",
+                            text_number(effects, "pending") + text_number(effects, "handed")),
+                    "orchctl resume sends them; orchctl effects drop drops them, where the outside "
+                    "is further than the copy");
+    http_answer_free(&queue);
+}
+
 static void check_config_file(struct doctor *doctor, struct ctl *ctl)
 {
     char *faults = NULL, *warnings = NULL;
@@ -224,6 +242,7 @@ enum ctl_exit ctl_doctor(struct ctl *ctl)
         check_disk(&doctor);
         doctor_projects(&doctor);
         check_running(&doctor, ctl);
+        check_restored(&doctor, ctl);
     }
     if (ctl->request.json)
         print_json(json_pack("{s:b,s:O}", "well", doctor.failed == 0, "checks", doctor.checks));

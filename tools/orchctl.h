@@ -97,5 +97,8 @@ enum ctl_exit ctl_upgrade(struct ctl *ctl);
 enum ctl_exit ctl_check_config(struct ctl *ctl); /* check_config.c */
 enum ctl_exit ctl_doctor(struct ctl *ctl);       /* doctor.c */
 enum ctl_exit ctl_repo_create(struct ctl *ctl);  /* repo.c */
+enum ctl_exit ctl_effects_list(struct ctl *ctl); /* pages.c */
+enum ctl_exit ctl_backup(struct ctl *ctl);       /* backup.c */
+enum ctl_exit ctl_restore(struct ctl *ctl);      /* restore.c */
 
 #endif

@@ -50,6 +50,8 @@ static bool is_local(enum ctl_command command)
     case CTL_CHECK_CONFIG:
     case CTL_DOCTOR:
     case CTL_REPO_CREATE:
+    case CTL_BACKUP:
+    case CTL_RESTORE:
         return true;
     default:
         return false;
@@ -81,7 +83,14 @@ static enum ctl_exit perform(struct ctl *ctl)
     case CTL_RESUME:
     case CTL_FREEZE:
     case CTL_UNFREEZE:
+    case CTL_EFFECTS_DROP:
         return ctl_act(ctl);
+    case CTL_EFFECTS_LIST:
+        return ctl_effects_list(ctl);
+    case CTL_BACKUP:
+        return ctl_backup(ctl);
+    case CTL_RESTORE:
+        return ctl_restore(ctl);
     case CTL_WHY:
         return ctl_why(ctl);
     case CTL_TAIL:

@@ -59,6 +59,13 @@ enum ctl_exit ctl_queue(struct ctl *ctl)
     return page ? show(ctl, page, text_queue) : result;
 }
 
+enum ctl_exit ctl_effects_list(struct ctl *ctl)
+{
+    enum ctl_exit result;
+    json_t *page = http_page(ctl, "/effects", &result);
+    return page ? show(ctl, page, text_effects) : result;
+}
+
 static char *path_of(const char *before, const char *name)
 {
     char *escaped = http_escape(name);

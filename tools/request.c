@@ -32,6 +32,7 @@ static const struct option options[] = {
     {'a', "--after", "SEQ", "events after this number (0: from the first); else from now on"},
     {'A', "--all", NULL, "also what seldom matters: progress, deliveries, leases"},
     {'m', "--text", "TEXT", "a word with the command"},
+    {'o', "--force", NULL, "also where databases are: they are moved aside"},
     {'p', "--actor", "NAME", "who acts (else who you are on this machine)"},
 };
 
@@ -73,6 +74,8 @@ static bool take_option(struct ctl_request *request, char letter, const char *va
         return request->follow = true;
     case 'A':
         return request->all = true;
+    case 'o':
+        return request->force = true;
     case 't':
         request->title = value;
         return true;

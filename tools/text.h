@@ -93,6 +93,7 @@ void text_status(const json_t *health, const json_t *queue, const struct view *v
 void text_queue(const json_t *queue, const struct view *view, struct buffer *out);
 void text_tasks(const json_t *tasks, const struct view *view, struct buffer *out);
 void text_task(const json_t *task, const struct view *view, struct buffer *out);
+void text_effects(const json_t *effects, const struct view *view, struct buffer *out);
 /* An issue of the built-in tracker that is no task. */
 void text_issue(const json_t *issue, const struct view *view, struct buffer *out);
 

@@ -11,6 +11,8 @@ static void heading(const struct view *view, const char *word, struct buffer *ou
     buffer_text(out, "\n");
 }
 
+enum { EFFECT_SHOWN = 60 };
+
 static enum style state_style(const char *state)
 {
     static const struct {
@@ -101,7 +103,15 @@ static void show_claims(const json_t *queue, const struct view *view, struct buf
         buffer_text(out, "\n");
         free(words);
     }
-    if (json_is_true(json_object_get(jobs, "paused"))) {
+    const json_t *effects = json_object_get(queue, "effects");
+    if (json_is_true(json_object_get(effects, "withheld"))) {
+        char *words = xformat("restored from a backup: nothing is begun or sent, %lld effects wait;"
+                              " orchctl resume sends them, orchctl effects drop drops them",
+                              text_number(effects, "pending") + text_number(effects, "handed"));
+        text_paint(out, view, STYLE_WARNING, words);
+        buffer_text(out, "\n");
+        free(words);
+    } else if (json_is_true(json_object_get(jobs, "paused"))) {
         text_paint(out, view, STYLE_WARNING, "paused: no job is claimed until orchctl resume");
         buffer_text(out, "\n");
     }
@@ -197,4 +207,30 @@ void text_queue(const json_t *queue, const struct view *view, struct buffer *out
     show_holders("merge leases", json_object_get(queue, "leases"), "TASK", "key", view, out);
     show_holders("frozen", json_object_get(queue, "frozen"), "BECAUSE", "reason", view, out);
     show_alerts(json_object_get(queue, "alerts"), view, out);
+}
+
+/* ---- effects ---- */
+
+void text_effects(const json_t *effects, const struct view *view, struct buffer *out)
+{
+    static const char *const heads[] = {"EFFECT", "TASK", "KIND", "BY", "AGE", "WHAT"};
+    struct table table;
+    size_t index;
+    const json_t *effect;
+    if (json_array_size(effects) == 0) {
+        buffer_text(out, "nothing waits\n");
+        return;
+    }
+    table_begin(&table, view, sizeof heads / sizeof *heads, heads);
+    json_array_foreach(effects, index, effect)
+    {
+        const char *status = text_field(effect, "status");
+        table_add_number(&table, effect, "effect");
+        table_add_field(&table, effect, "key");
+        table_add_field(&table, effect, "kind");
+        table_add_field(&table, effect, "author");
+        table_add_age(&table, effect, "since");
+        table_add_cut(&table, status ? status : text_field(effect, "body"), EFFECT_SHOWN);
+    }
+    table_end(&table, "", out);
 }

@@ -149,11 +149,17 @@ bool local_event_check(const char *body, size_t size, char delivery[DELIVERY_MAX
 }
 
 static const char *const command_names[COMMAND_COUNT] = {
-    [COMMAND_APPROVE] = "approve",   [COMMAND_CONFIRM_DEPLOY] = "confirm-deploy",
-    [COMMAND_STOP] = "stop",         [COMMAND_RETRY] = "retry",
-    [COMMAND_COMMENT] = "comment",   [COMMAND_FREEZE] = "freeze",
-    [COMMAND_UNFREEZE] = "unfreeze", [COMMAND_PAUSE] = "pause",
-    [COMMAND_RESUME] = "resume",     [COMMAND_DRAIN] = "drain",
+    [COMMAND_APPROVE] = "approve",
+    [COMMAND_CONFIRM_DEPLOY] = "confirm-deploy",
+    [COMMAND_STOP] = "stop",
+    [COMMAND_RETRY] = "retry",
+    [COMMAND_COMMENT] = "comment",
+    [COMMAND_FREEZE] = "freeze",
+    [COMMAND_UNFREEZE] = "unfreeze",
+    [COMMAND_PAUSE] = "pause",
+    [COMMAND_RESUME] = "resume",
+    [COMMAND_DRAIN] = "drain",
+    [COMMAND_DROP_EFFECTS] = "drop-effects",
 };
 
 const char *command_name(enum command command)

@@ -30,6 +30,7 @@ enum command {
     COMMAND_PAUSE,
     COMMAND_RESUME,
     COMMAND_DRAIN,
+    COMMAND_DROP_EFFECTS,
     COMMAND_COUNT
 };
 

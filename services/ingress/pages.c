@@ -146,6 +146,8 @@ static json_t *read_document(struct store_read *store, const struct http_request
         return store_read_tasks(store, project, FINISHED_SHOWN);
     case PAGE_TASK:
         return store_read_task(store, request->key);
+    case PAGE_EFFECTS:
+        return store_read_effects(store);
     case PAGE_ISSUES:
         return store_read_issues(store, project);
     case PAGE_ISSUE:

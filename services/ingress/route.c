@@ -29,6 +29,8 @@ const struct route route_table[ROUTE_COUNT] = {
     {"POST", "/pause", ROUTE_COMMAND, false, {.command = COMMAND_PAUSE}},
     {"POST", "/resume", ROUTE_COMMAND, false, {.command = COMMAND_RESUME}},
     {"POST", "/drain", ROUTE_COMMAND, false, {.command = COMMAND_DRAIN}},
+    {"GET", "/effects", ROUTE_PAGE, false, {.page = PAGE_EFFECTS}},
+    {"POST", "/effects/drop", ROUTE_COMMAND, false, {.command = COMMAND_DROP_EFFECTS}},
 };
 
 /* key takes the segment that stands where the pattern has {key}. */

@@ -14,7 +14,16 @@ enum route_kind {
     ROUTE_EVENTS,  /* the stream of events */
 };
 
-enum page { PAGE_HEALTH, PAGE_QUEUE, PAGE_TASKS, PAGE_TASK, PAGE_METRICS, PAGE_ISSUES, PAGE_ISSUE };
+enum page {
+    PAGE_HEALTH,
+    PAGE_QUEUE,
+    PAGE_TASKS,
+    PAGE_TASK,
+    PAGE_METRICS,
+    PAGE_ISSUES,
+    PAGE_ISSUE,
+    PAGE_EFFECTS
+};
 enum signed_source { SOURCE_PLANE, SOURCE_GITEA, SOURCE_COUNT };
 
 struct route {
@@ -29,7 +38,7 @@ struct route {
     };
 };
 
-enum { ROUTE_KEY_MAX = 80, ROUTE_COUNT = 21 };
+enum { ROUTE_KEY_MAX = 80, ROUTE_COUNT = 23 };
 extern const struct route route_table[ROUTE_COUNT];
 
 /* The route, with what stands for {key} in key ("" where the path has none). NULL where there is

@@ -72,8 +72,9 @@ static void add_blocks(json_t *queue, const struct state *state, const struct co
         json_pack("{sb sI}", "enabled", config->post_deploy_enabled, "open", store->windows_open));
     json_object_set_new(queue, "breaker", json_pack("{sO}", "providers", store->breakers));
     json_object_set_new(queue, "effects",
-                        json_pack("{sI sI sO}", "pending", store->effects_pending, "handed",
-                                  store->effects_handed, "oldest", store->effects_oldest));
+                        json_pack("{sI sI sO sb}", "pending", store->effects_pending, "handed",
+                                  store->effects_handed, "oldest", store->effects_oldest,
+                                  "withheld", store->restored));
 }
 
 json_t *state_queue(const struct state *state, const struct config *config)

@@ -21,7 +21,8 @@ static bool is_older(const struct judge_age *age, int64_t limit_ms, struct judge
 static void remember(struct judge_memory *memory, const struct judge_traces *traces,
                      int64_t since_ms, struct judge_now now)
 {
-    bool dead = traces->started == JUDGE_FILE_THERE && traces->lock == JUDGE_LOCK_FREE &&
+    bool gone = traces->accepted && traces->spec == JUDGE_FILE_NONE;
+    bool dead = (traces->started == JUDGE_FILE_THERE || gone) && traces->lock == JUDGE_LOCK_FREE &&
                 traces->status == JUDGE_FILE_NONE;
     bool ended = traces->status == JUDGE_FILE_THERE && traces->exit_known;
     begin_age(&memory->running, since_ms, now);

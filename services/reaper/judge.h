@@ -17,6 +17,9 @@ enum judge_file { JUDGE_FILE_NONE, JUDGE_FILE_THERE, JUDGE_FILE_UNKNOWN };
  * ends in between has then written its status. */
 struct judge_traces {
     enum judge_lock lock;
+    bool accepted; /* the scheduler knows that its spec.json was on the disk */
+    enum judge_file
+        spec; /* none of an accepted run: its directory went, with a disk or a restore */
     enum judge_file started; /* no `started`: the runner may still spawn it, freely */
     enum judge_file status;
     bool exit_known; /* the status names an exit code */

@@ -123,6 +123,7 @@ static void judge_job(struct reaper *reaper, const json_t *job, struct judge_now
         return;
     struct watched *run = watch(&reaper->runs, id);
     struct judge_traces traces = traces_read(config, id);
+    traces.accepted = message_flag(job, "accepted", false);
     reaper->probed++;
     if (traces.lock == JUDGE_LOCK_UNKNOWN || traces.status == JUDGE_FILE_UNKNOWN)
         reaper->unknown++;

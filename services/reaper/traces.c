@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "lib/buffer.h"
 #include "lib/file.h"
 #include "lib/lock.h"
 #include "protocol/message.h"
@@ -52,12 +53,19 @@ static void read_status(const char *path, struct judge_traces *traces)
 
 struct judge_traces traces_read(const struct config *config, const char *run)
 {
-    struct judge_traces traces = {
-        .lock = JUDGE_LOCK_UNKNOWN, .started = JUDGE_FILE_UNKNOWN, .status = JUDGE_FILE_UNKNOWN};
+    struct judge_traces traces = {.lock = JUDGE_LOCK_UNKNOWN,
+                                  .spec = JUDGE_FILE_UNKNOWN,
+                                  .started = JUDGE_FILE_UNKNOWN,
+                                  .status = JUDGE_FILE_UNKNOWN};
     if (!*run || strchr(run, '/') || run[0] == '.')
         return traces; /* no run id of ours */
-    char *folder = config_home_path(config, "runs/%s", run);
+    char *all = config_home_path(config, "runs"), *folder = xformat("%s/%s", all, run);
     char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/spec.json", folder);
+    /* where the folder of all is away nothing can be said of one */
+    if (find_file(all) == JUDGE_FILE_THERE)
+        traces.spec = find_file(path);
+    free(all);
     snprintf(path, sizeof path, "%s/started", folder);
     traces.started = find_file(path);
     snprintf(path, sizeof path, "%s/lock", folder);

@@ -123,6 +123,20 @@ void effects_drop(struct scheduler *scheduler, int64_t task)
               "isi", task, words, scheduler->now_ms);
 }
 
+void effects_drop_all(struct scheduler *scheduler, const char *actor)
+{
+    char *words = xformat("operator: dropped by %s after a restore", actor);
+    store_run(scheduler->store,
+              "UPDATE tasks SET display_confirmed = entry WHERE terminal = 0 AND id IN"
+              " (SELECT task FROM effects WHERE state IN ('pending','handed') AND kind = 'status')",
+              "");
+    store_run(scheduler->store,
+              "UPDATE effects SET state = 'dropped', reason = ?1, ended_at = ?2"
+              " WHERE state IN ('pending','handed')",
+              "si", words, scheduler->now_ms);
+    free(words);
+}
+
 /* ---- handing over ---- */
 
 static json_t *build(sqlite3_stmt *row, const char *issue, const char *key)

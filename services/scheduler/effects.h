@@ -10,6 +10,10 @@
 void effects_order(struct scheduler *scheduler, const struct task *task,
                    const struct effect_order *order, struct wording_facts *facts);
 
+/* All that wait, of all tasks, after a restore: the outside is taken as it is. actor: who said so.
+ */
+void effects_drop_all(struct scheduler *scheduler, const char *actor);
+
 /* A terminal transition: statuses and start comments that nobody has seen yet are not sent. */
 void effects_drop(struct scheduler *scheduler, int64_t task);
 

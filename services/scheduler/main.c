@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "services/scheduler/loop.h"
 #include "services/scheduler/rows.h"
+#include "services/scheduler/snapshot.h"
 
 enum { OPEN_PAUSE_MS = 500 };
 
@@ -40,6 +41,9 @@ int main(int argc, char **argv)
 {
     static struct service service;
     static struct scheduler scheduler;
+    int code;
+    if (snapshot_asked(argc, argv, &code))
+        return code;
     service_begin(&service, "scheduler", argc, argv);
     make_folders(service.config);
     if (bus_publish_open(service.bus) < 0)

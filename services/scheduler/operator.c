@@ -98,10 +98,26 @@ static void resume_claims(struct scheduler *scheduler, const struct command *com
     if (names_no_project(scheduler, command, performed))
         return;
     set_paused(scheduler, command, "paused", 0);
-    if (!command->project)
+    if (!command->project) {
         meta_set(scheduler, "draining", 0);
+        meta_set(scheduler, "restored", 0);
+    }
     say(scheduler, "queue", command, "resumed");
     performed_set(performed, DECISION_APPLIED, REASON_RESUME_SET, NULL);
+}
+
+/* After a restore: what the copy still wanted to say is not said, then all goes on. */
+static void drop_effects(struct scheduler *scheduler, const struct command *command,
+                         struct task *task, struct performed *performed, enum stage_event_kind kind)
+{
+    if (meta_number(scheduler, "restored", 0) == 0) {
+        performed_set(performed, DECISION_REFUSED, REASON_NOT_RESTORED, NULL);
+        return;
+    }
+    effects_drop_all(scheduler, command->actor);
+    resume_claims(scheduler, &(struct command){.name = "resume", .actor = command->actor}, task,
+                  performed, kind);
+    performed_set(performed, DECISION_APPLIED, REASON_EFFECTS_DROPPED, NULL);
 }
 
 /* ---- on a repository ---- */
@@ -163,6 +179,7 @@ static const struct {
     {"pause", pause_claims, STAGE_EVENT_COUNT},
     {"drain", pause_claims, STAGE_EVENT_COUNT},
     {"resume", resume_claims, STAGE_EVENT_COUNT},
+    {"drop-effects", drop_effects, STAGE_EVENT_COUNT},
     {"freeze", freeze, STAGE_EVENT_COUNT},
     {"unfreeze", unfreeze, STAGE_EVENT_COUNT},
 };

@@ -28,9 +28,9 @@ struct store_state {
     int64_t queued, running, living, blocked, parked, stopping;
     int64_t effects_pending, effects_handed, windows_open, alerts_open;
     int64_t journal_seq, inbox_position;
-    int64_t transitions, jobs; /* how many there ever were */
-    bool paused, draining;
-    json_t *stages; /* {stage: living tasks} */
+    int64_t transitions, jobs;       /* how many there ever were */
+    bool paused, draining, restored; /* restored: effects and commands are withheld */
+    json_t *stages;                  /* {stage: living tasks} */
     json_t *running_jobs, *queued_jobs, *leases, *frozen, *alerts, *breakers; /* arrays */
     json_t *effects_oldest;  /* time of the oldest that waits, or null */
     json_t *paused_projects; /* array of keys */
@@ -44,6 +44,9 @@ json_t *store_read_tasks(struct store_read *store, const char *project, int fini
 json_t *store_read_task(struct store_read *store, const char *key);
 /* The same lookup, answering only whether. */
 bool store_read_task_known(struct store_read *store, const char *key);
+
+/* The effects that wait, oldest first, at most 1000. */
+json_t *store_read_effects(struct store_read *store);
 
 json_t *store_read_issues(struct store_read *store, const char *project);
 json_t *store_read_issue(struct store_read *store, const char *key);

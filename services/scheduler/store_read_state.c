@@ -64,6 +64,7 @@ void store_read_state(struct store_read *store, struct store_state *out)
     out->stages = stage_counts(store);
     out->paused = meta_flag(store, "paused");
     out->draining = meta_flag(store, "draining");
+    out->restored = meta_flag(store, "restored");
     out->paused_projects = read_rows(store,
                                      "SELECT substr(key, 8) AS project FROM meta"
                                      " WHERE key LIKE 'paused:%' AND value NOT IN ('', '0')",
@@ -122,4 +123,14 @@ void store_state_free(struct store_state *state)
     json_decref(state->effects_oldest);
     json_decref(state->paused_projects);
     memset(state, 0, sizeof *state);
+}
+
+json_t *store_read_effects(struct store_read *store)
+{
+    return read_rows(store,
+                     "SELECT e.id AS effect, e.task, t.key, e.kind, e.state, e.author, e.status,"
+                     " e.body, e.created_at AS \"since:time\""
+                     " FROM effects e LEFT JOIN tasks t ON t.id = e.task"
+                     " WHERE e.state IN ('pending','handed') ORDER BY e.id LIMIT 1000",
+                     "");
 }

@@ -176,9 +176,19 @@ static void give_pass(struct scheduler *scheduler)
                   0);
 }
 
+/* A restored database lies behind the world: nobody is told anything until a person has looked. */
+static bool is_withheld(struct scheduler *scheduler)
+{
+    return meta_number(scheduler, "restored", 0) != 0;
+}
+
 void work_fill(struct scheduler *scheduler)
 {
     scheduler->work.due_ms = INT64_MAX;
+    if (is_withheld(scheduler)) {
+        claim_jobs(scheduler); /* paused: each job says why it waits */
+        return;
+    }
     give_pass(scheduler);
     if (work_room(scheduler, WORK_RECONCILER))
         commands_give_queries(scheduler);

@@ -149,7 +149,8 @@ class Instance:
                 pid = json.loads(path.read_text())["pid"]
             except (OSError, json.JSONDecodeError):
                 continue
-            if not (path.parent / "status").exists() and alive(pid):
+            if (path.parent / "started").exists() and not (path.parent / "status").exists() \
+                    and alive(pid):
                 found[path.parent.name] = pid
         return found
 

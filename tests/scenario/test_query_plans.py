@@ -29,7 +29,8 @@ STATEMENT = re.compile(r"(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\s")
 
 def sources():
     folder = ROOT / "services/scheduler"
-    return sorted(path for path in folder.glob("*.c"))
+    # snapshot.c reads a whole copy anyway, in a process of its own
+    return sorted(path for path in folder.glob("*.c") if path.name != "snapshot.c")
 
 
 def statements(path):

@@ -36,7 +36,7 @@ def test_documents_name_what_there_is():
     codes = re.findall(r'^REASON\(\w+, "([^"]+)"',
                        (ROOT / "services/scheduler/reasons.def").read_text(), re.MULTILINE)
     operations = (ROOT / "docs/operations.md").read_text()
-    for words in re.findall(r"(?:`|    )orchctl ((?:task |repo )?[a-z-]+)", README + operations):
+    for words in re.findall(r"(?:`|    )orchctl ((?:task |repo |effects )?[a-z-]+)", README + operations):
         assert words in known, words
     rows = re.findall(r"^\| (?:queued|`blocked)[^|]*", operations, re.MULTILINE)
     named = [code for row in rows for code in re.findall(r"[a-z]+(?:-[a-z]+)*", row)
@@ -92,6 +92,7 @@ def test_sv_commands_as_printed(make_instance):
     instance = make_instance().start()
     wanted = [line for line in commands(section("Look inside")) if not line.startswith("nngcat")]
     assert wanted[0].startswith("export SVDIR=") and len(wanted) >= 4
+    instance.wait_for(lambda: all(map(instance.pid, ("scheduler", "runner", "monitor"))), 20, "all run")
     before = {name: instance.pid(name) for name in ("scheduler", "runner", "monitor")}
     env = {**os.environ, "ORCH_RUN_DIR": str(instance.run_dir)}
     done = subprocess.run(["bash", "-ec", "\n".join(wanted)], env=env, capture_output=True, text=True,

@@ -63,10 +63,10 @@ def test_only_what_is_dead_or_ended_is_proposed(bench):
     bench = bench(keys=QUICK)
     jobs = [job(1, "dead"), job(2, "alive"), job(3, "preparing"), job(4, "ended"),
             job(5, "finishing"), job(6, "old", now_ms() - 3601_000), job(7, "unreadable"),
-            job(8, "../dead")]
+            job(8, "../dead"), job(9, "vanished")]
     make_run(bench, "dead")
     held = hold(make_run(bench, "alive") / "lock")
-    make_run(bench, "preparing", started=False)
+    (make_run(bench, "preparing", started=False) / "spec.json").write_text("{}")
     make_run(bench, "ended", status={"exit_code": 3, "ended_ms": now_ms() - 5000})
     make_run(bench, "finishing", status={"exit_code": 0, "ended_ms": now_ms() + 60_000})
     old = hold(make_run(bench, "old") / "lock")
@@ -80,6 +80,8 @@ def test_only_what_is_dead_or_ended_is_proposed(bench):
     assert proposals["dead"]["tier"] == 1 and proposals["dead"]["exit_code"] is None
     assert proposals["ended"]["tier"] == 2 and proposals["ended"]["exit_code"] == 3
     assert proposals["old"]["tier"] == 3
+    # accepted, so its directory has been there: red when a run without one is waited for
+    assert proposals["vanished"]["tier"] == 1
     # mutations: without `started`, preparing is here; a half status taken for none, unreadable is
     assert not {"alive", "preparing", "unreadable", "../dead"} & set(proposals)
     status = bench.ask("reaper")

@@ -41,22 +41,31 @@ static enum judge_verdict look(struct judge_memory *memory, struct judge_traces 
     return judge_run(memory, &traces, wall0, &limits, at(ms));
 }
 
-/* Every combination of traces, twice: only a started run with a free lock and no status is dead. */
+static void twice(const struct judge_traces *traces)
+{
+    struct judge_memory memory = {0};
+    bool gone = traces->accepted && traces->spec == JUDGE_FILE_NONE;
+    bool dead = traces->lock == JUDGE_LOCK_FREE && traces->status == JUDGE_FILE_NONE &&
+                (traces->started == JUDGE_FILE_THERE || gone);
+    assert_int_equal(look(&memory, *traces, TICK), JUDGE_LEAVE);
+    assert_int_equal(look(&memory, *traces, 2 * TICK), dead ? JUDGE_DEAD : JUDGE_LEAVE);
+}
+
+/* Every combination of traces, twice: with a free lock and no status a run is dead that was
+ * started, or that had been accepted and has no directory. */
 static void only_a_started_run_without_keeper_and_status_is_dead(void **state)
 {
     (void)state;
     for (int lock = 0; lock < 3; lock++)
         for (int started = 0; started < 3; started++)
-            for (int status = 0; status < 3; status++) {
-                struct judge_memory memory = {0};
-                struct judge_traces traces = {.lock = (enum judge_lock)lock,
-                                              .started = (enum judge_file)started,
-                                              .status = (enum judge_file)status};
-                bool dead = lock == JUDGE_LOCK_FREE && started == JUDGE_FILE_THERE &&
-                            status == JUDGE_FILE_NONE;
-                assert_int_equal(look(&memory, traces, TICK), JUDGE_LEAVE);
-                assert_int_equal(look(&memory, traces, 2 * TICK), dead ? JUDGE_DEAD : JUDGE_LEAVE);
-            }
+            for (int status = 0; status < 3; status++)
+                for (int spec = 0; spec < 3; spec++)
+                    for (int accepted = 0; accepted < 2; accepted++)
+                        twice(&(struct judge_traces){.lock = (enum judge_lock)lock,
+                                                     .accepted = accepted,
+                                                     .spec = (enum judge_file)spec,
+                                                     .started = (enum judge_file)started,
+                                                     .status = (enum judge_file)status});
 }
 
 static void a_round_in_between_begins_the_count_again(void **state)
