@@ -130,7 +130,7 @@ json_t *store_read_effects(struct store_read *store)
     return read_rows(store,
                      "SELECT e.id AS effect, e.task, t.key, e.kind, e.state, e.author, e.status,"
                      " e.body, e.created_at AS \"since:time\""
-                     " FROM effects e LEFT JOIN tasks t ON t.id = e.task"
+                     " FROM effects e INDEXED BY effects_waiting LEFT JOIN tasks t ON t.id = e.task"
                      " WHERE e.state IN ('pending','handed') ORDER BY e.id LIMIT 1000",
                      "");
 }
