@@ -116,7 +116,11 @@ bench: ; scripts/install-packages build run bench && $(MAKE) -j2 bench-tools && 
 # ---- end of bench tools ----
 
 # ---- test tools: programs that only tests start ----
-TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/test-bin/%,$(wildcard tests/tools/*.c))
+TEST_TOOLS := $(patsubst tests/tools/%.c,$(BUILD)/test-bin/%,$(filter-out %_shim.c,$(wildcard tests/tools/*.c))) \
+  $(BUILD)/test-bin/fault_shim.so
+$(BUILD)/test-bin/%.so: tests/tools/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -shared -fPIC -o $@ $< -ldl
 $(BUILD)/test-bin/%: $(BUILD)/obj/tests/tools/%.o $(COMMON)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ -Wl,--start-group $^ -Wl,--end-group $(LIBS_COMMON)
