@@ -176,6 +176,53 @@ int setup_open(struct supervisor *supervisor, struct slot *slot, char *fault, si
     return 0;
 }
 
+/* ---- a disk that cannot be written yet ---- */
+
+/* What may pass by itself: read-only after a fault, full. Anything else is said where it is met. */
+static bool may_pass(int error)
+{
+    return error == EROFS || error == ENOSPC || error == EDQUOT || error == EIO;
+}
+
+static int try_home(const char *home)
+{
+    char path[PATH_MAX];
+    int fd = -1;
+    if (file_make_dirs(home, 0755) == 0 &&
+        snprintf(path, sizeof path, "%s/lock", home) < PATH_MAX &&
+        file_make_dirs(path, 0755) == 0 &&
+        snprintf(path, sizeof path, "%s/lock/.written", home) < PATH_MAX)
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && write(fd, "\n", 1) == 1;
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return written ? 0 : -1;
+}
+
+/* Nobody is there to start us again when the disk is well: we wait for it. -1: asked to end. */
+static int wait_for_home(const char *home)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_ASK_MS * 1000000L};
+    sigset_t signals;
+    bool said = false;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    while (try_home(home) < 0 && may_pass(errno)) {
+        if (!said)
+            log_error("start", "%s cannot be written: %s; tried again until it can", home,
+                      strerror(errno));
+        said = true;
+        if (sigtimedwait(&signals, NULL, &pause) > 0)
+            return -1;
+    }
+    if (said)
+        log_info("start", "%s can be written", home);
+    return 0;
+}
+
 /* ---- one supervisor per home and per run directory ---- */
 
 static int wait_for_lock(const char *path, int64_t wait_ms)
@@ -282,6 +329,8 @@ int setup_run(struct supervisor *supervisor, int state_fd)
             return EXIT_CONFIG;
         definitions.count = 0; /* it became invalid since --check: the old definitions go on */
     }
+    if (!adopted && wait_for_home(supervisor->config->home) < 0)
+        return EXIT_HELD;
     /* run_dir is closed before any socket stands in it: a socket's mode is set only after its bind
      */
     if (make_folder(supervisor->config->home, 0755, "lock", supervisor->home) ||

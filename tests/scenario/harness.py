@@ -63,6 +63,7 @@ class Instance:
         self.config = self.dir / "orchestrator.yaml"
         self.bin = BIN
         self.process = None
+        self.prefix = []  # of the supervisor's command: nsenter ...
         self.supervisors = []
         self._token = None
         self.plan(plan or {})
@@ -102,7 +103,7 @@ class Instance:
         env = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
         env.update({"ORCH_CRASH_DIR": str(self.crash_dir), **(environment or {})})
         self.process = subprocess.Popen(
-            [self.bin / "orchestrator", "run", "-c", self.config, "--sv", ROOT / "sv"],
+            [*self.prefix, self.bin / "orchestrator", "run", "-c", self.config, "--sv", ROOT / "sv"],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
         self.supervisors.append(self.process)
         log.close()
