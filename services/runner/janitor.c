@@ -1,5 +1,5 @@
 /* What would grow without end: run directories whose result is acknowledged, what sessions had
- * reported, workspaces moved aside, loose objects of our own repositories. */
+ * reported, workspaces moved aside, preserved refs, loose objects of our own repositories. */
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -13,7 +13,12 @@
 #include "lib/file.h"
 #include "services/runner/runner.h"
 
-enum { DAY_S = 24 * 3600, GC_TIMEOUT_MS = 30 * 60 * 1000, THREAD_STACK = 512 * 1024 };
+enum {
+    REFS_MAX = 50,
+    DAY_S = 24 * 3600,
+    GC_TIMEOUT_MS = 30 * 60 * 1000,
+    THREAD_STACK = 512 * 1024
+};
 
 static int64_t days_ago(int64_t days)
 {
@@ -64,8 +69,6 @@ static bool aside_is_old(const char *path, const char *name, int64_t before)
 
 /* ---- repositories ---- */
 
-static atomic_bool collecting;
-
 static void collect_one(const struct git *git, const char *dir)
 {
     struct git_call call = {.git = git, .git_dir = dir, .timeout_ms = GC_TIMEOUT_MS};
@@ -76,9 +79,82 @@ static void collect_one(const struct git *git, const char *dir)
     free(fault);
 }
 
-static void *collect(void *argument)
+/* Names of the preserved refs whose commit is older, each with a newline; at most so many. Caller
+ * frees. */
+static char *old_refs(const struct git_call *call, int64_t before)
 {
-    const struct runner *runner = argument;
+    struct buffer names = {0};
+    char *out = NULL, *rest = NULL;
+    int count = 0;
+    git_run(call, &out, NULL, "for-each-ref", "--sort=committerdate",
+            "--format=%(committerdate:unix) %(refname)", "refs/orchestrator/preserved/", NULL);
+    if (!out)
+        return buffer_take(&names);
+    for (char *line = strtok_r(out, "\n", &rest); line && count < REFS_MAX;
+         line = strtok_r(NULL, "\n", &rest), count++) {
+        char *name = strchr(line, ' ');
+        if (!name || strtoll(line, NULL, 10) >= before)
+            break;
+        buffer_format(&names, "%s\n", name + 1);
+    }
+    free(out);
+    return buffer_take(&names);
+}
+
+/* At the forge first: what is gone here would not be found there again. A forge that took none of
+ * them has none to lose. */
+static int drop_refs(const struct repository *repository, const char *names)
+{
+    struct git_call call = repository_call(repository);
+    struct buffer order = {0};
+    int count = 0;
+    char *copy = xstrdup(names), *rest = NULL;
+    for (char *name = strtok_r(copy, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
+        char *there = NULL, *spec = xformat(":%s", name);
+        git_run(&call, &there, NULL, "ls-remote", repository->remote, name, NULL);
+        if (there && *there &&
+            git_run(&call, NULL, NULL, "push", "--quiet", "--no-verify", repository->remote, spec,
+                    NULL) != 0)
+            log_warn("janitor", "%s stays at the forge", name);
+        buffer_format(&order, "delete %s\n", name);
+        free(there);
+        free(spec);
+        count++;
+    }
+    call.input = order.data;
+    if (count && git_run(&call, NULL, NULL, "update-ref", "--stdin", NULL) != 0)
+        count = 0;
+    buffer_free(&order);
+    free(copy);
+    return count;
+}
+
+static void drop_old_refs(const struct runner *runner, const struct project *project)
+{
+    struct repository repository = {0};
+    char *fault = NULL;
+    struct forge *forge = forge_open(runner->config, project, runner->git, &fault);
+    if (forge && repository_open(&repository, runner->git, runner->config->home, project->repo,
+                                 forge_remote(forge), project->default_branch, &fault) == 0) {
+        struct git_call call = repository_call(&repository);
+        repository_lock(&repository);
+        char *names = old_refs(&call, days_ago(runner->config->retention_preserved_refs_days));
+        int count = *names ? drop_refs(&repository, names) : 0;
+        repository_unlock(&repository);
+        if (count)
+            log_info("janitor", "removed %d preserved refs of %s whose retention is over", count,
+                     project->repo);
+        free(names);
+    }
+    if (fault)
+        log_warn("janitor", "%s: %s", project->repo, fault);
+    free(fault);
+    repository_close(&repository);
+    forge_close(forge);
+}
+
+static void collect_all(const struct runner *runner)
+{
     char *folder = xformat("%s/repos", runner->config->home);
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
@@ -91,23 +167,40 @@ static void *collect(void *argument)
     if (dir)
         closedir(dir);
     free(folder);
-    atomic_store(&collecting, false);
+}
+
+static struct looking {
+    const struct runner *runner;
+    bool collect;
+} looking; /* of the one thread */
+static atomic_bool busy;
+
+static void *look(void *argument)
+{
+    const struct looking *work = argument;
+    const struct config *config = work->runner->config;
+    for (size_t i = 0; i < config->project_count; i++)
+        drop_old_refs(work->runner, &config->projects[i]);
+    if (work->collect)
+        collect_all(work->runner);
+    atomic_store(&busy, false);
     return NULL;
 }
 
 /* Beside the runs: git's own collection spares what is new, and does nothing while there is little.
  */
-void janitor_collect(struct runner *runner)
+void janitor_look_at_repositories(struct runner *runner, bool collect)
 {
     pthread_t thread;
     pthread_attr_t attributes;
-    if (atomic_exchange(&collecting, true))
+    if (atomic_exchange(&busy, true))
         return;
+    looking = (struct looking){.runner = runner, .collect = collect};
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, THREAD_STACK);
-    if (pthread_create(&thread, &attributes, collect, runner) != 0)
-        atomic_store(&collecting, false);
+    if (pthread_create(&thread, &attributes, look, &looking) != 0)
+        atomic_store(&busy, false);
     pthread_attr_destroy(&attributes);
 }
 

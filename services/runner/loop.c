@@ -221,8 +221,7 @@ void runner_loop(struct runner *runner)
             runs_retry(runner);
         if (left(janitor_at) == 0) {
             janitor_sweep(runner);
-            if (swept)
-                janitor_collect(runner);
+            janitor_look_at_repositories(runner, swept);
             swept = true; /* the first time is right after the start, which has better to do */
             janitor_at = clock_mono_ms() + JANITOR_MS;
         }

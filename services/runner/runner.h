@@ -151,9 +151,9 @@ enum step publish_pull_request(struct run *run, char **fault);
 /* reserved.c: the job kinds without an agent. */
 void reserved_run(struct run *run);
 
-/* janitor.c: what is over by its retention; and git's own collection of our repositories, in a
- * thread of its own, at most one at a time. */
+/* janitor.c: what is over by its retention; and, in a thread of its own, at most one at a time,
+ * preserved refs and (collect) git's own collection of our repositories. */
 void janitor_sweep(const struct runner *runner);
-void janitor_collect(struct runner *runner);
+void janitor_look_at_repositories(struct runner *runner, bool collect);
 
 #endif

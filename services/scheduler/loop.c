@@ -16,6 +16,7 @@ enum {
     INBOX_LOOK_MS = 1000, /* a lost doorbell costs this */
     DISK_LOOK_MS = 5000,
     PROGRESS_MS = 2000,
+    PRUNE_FIRST_MS = 5000, /* a start has better to do */
     PRUNE_MS = 600 * 1000, /* between looks at what is old */
     PRUNE_AGAIN_MS = 1000, /* while there is more of it */
 };
@@ -192,7 +193,7 @@ void loop_run(struct scheduler *scheduler, struct service *service)
     struct loop loop = {.scheduler = scheduler,
                         .service = service,
                         .fresh = true,
-                        .prune_at = clock_mono_ms() + PRUNE_MS};
+                        .prune_at = clock_mono_ms() + PRUNE_FIRST_MS};
     while (!service_stopping(service)) {
         if (!wait_for_work(&loop))
             continue;

@@ -1,7 +1,10 @@
 #include "services/scheduler/retention.h"
 
+#include <stdlib.h>
+#include "lib/buffer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "services/scheduler/rows.h"
 
 static const int64_t day_ms = 24LL * 3600 * 1000;
 static const int64_t jump_ms = 3600LL * 1000;
@@ -21,6 +24,64 @@ static int drop_tasks(struct scheduler *scheduler, int64_t before_ms)
                      " AND id NOT IN (SELECT task FROM leases) ORDER BY ended_at LIMIT ?2)",
                      "ii", before_ms, (int64_t)RETENTION_TASKS);
 }
+
+/* ---- workspace and merged branch of a task that is done ---- */
+
+struct over {
+    int64_t id, ended_at;
+    char *project;
+};
+
+/* Those that ended after where we came last time, oldest first. */
+static size_t read_over(struct scheduler *scheduler, int64_t before_ms, struct over *out)
+{
+    size_t count = 0;
+    sqlite3_stmt *row = store_ask(
+        scheduler->store,
+        "SELECT t.id, t.ended_at, t.project FROM tasks t INDEXED BY tasks_ended WHERE t.terminal = "
+        "1"
+        " AND (t.ended_at, t.id) > (?1, ?2) AND t.ended_at < ?3 AND t.stage = 'done'"
+        " ORDER BY t.ended_at, t.id LIMIT ?4",
+        "iiii", meta_number(scheduler, "cleaned_ended_at", 0),
+        meta_number(scheduler, "cleaned_task", 0), before_ms, (int64_t)RETENTION_CLEANUPS);
+    while (store_row(scheduler->store, row))
+        out[count++] = (struct over){.id = column_int(row, 0),
+                                     .ended_at = column_int(row, 1),
+                                     .project = xstrdup(column_text(row, 2))};
+    return count;
+}
+
+static void order_cleanup(struct scheduler *scheduler, int64_t task)
+{
+    char reason[120];
+    reason_format(REASON_QUEUED, NULL, reason, sizeof reason);
+    store_run(
+        scheduler->store,
+        "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, priority, input,"
+        " created_at, reason) SELECT id, project, repo, entry, stage, ?2, 'cleanup', priority,"
+        " '{}', ?3, ?4 FROM tasks WHERE id = ?1",
+        "iiis", task, (int64_t)STAGE_DONE, scheduler->now_ms, reason);
+    store_run(scheduler->store, "UPDATE tasks SET cleanup_job = ?2 WHERE id = ?1", "ii", task,
+              store_last_id(scheduler->store));
+}
+
+static size_t order_cleanups(struct scheduler *scheduler, int64_t before_ms)
+{
+    struct over over[RETENTION_CLEANUPS];
+    size_t count = read_over(scheduler, before_ms, over);
+    for (size_t i = 0; i < count; i++) {
+        if (scheduler_project(scheduler, over[i].project))
+            order_cleanup(scheduler, over[i].id);
+        free(over[i].project);
+    }
+    if (count) {
+        meta_set(scheduler, "cleaned_ended_at", over[count - 1].ended_at);
+        meta_set(scheduler, "cleaned_task", over[count - 1].id);
+    }
+    return count;
+}
+
+/* ---- rows ---- */
 
 static int drop_decisions(struct scheduler *scheduler, int64_t before_ms)
 {
@@ -51,6 +112,8 @@ static bool prune(struct scheduler *scheduler)
 {
     int64_t days = scheduler->config->retention_days, now = scheduler->now_ms;
     int64_t least = days > RETENTION_LEAST_DAYS ? days : RETENTION_LEAST_DAYS;
+    int64_t logs = scheduler->config->retention_run_logs_days;
+    size_t cleanups = order_cleanups(scheduler, now - (logs < days ? logs : days) * day_ms);
     int tasks = drop_tasks(scheduler, now - days * day_ms);
     int decisions = drop_decisions(scheduler, now - least * day_ms);
     int journal = drop_journal(scheduler, now - RETENTION_LEAST_DAYS * day_ms);
@@ -58,8 +121,8 @@ static bool prune(struct scheduler *scheduler)
     if (tasks > 0)
         log_info("retention", "%d tasks finished more than %lld days ago are gone", tasks,
                  (long long)days);
-    return tasks == RETENTION_TASKS || decisions == RETENTION_ROWS || journal == RETENTION_ROWS ||
-           alerts == RETENTION_ROWS;
+    return cleanups == RETENTION_CLEANUPS || tasks == RETENTION_TASKS ||
+           decisions == RETENTION_ROWS || journal == RETENTION_ROWS || alerts == RETENTION_ROWS;
 }
 
 bool retention_prune(struct scheduler *scheduler)

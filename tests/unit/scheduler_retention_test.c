@@ -37,6 +37,42 @@ static int64_t finished(struct kit *kit, const char *key, int days)
     return task;
 }
 
+/* A task that is done, as if it had ended so many days ago. */
+static int64_t done(struct kit *kit, const char *key, int days)
+{
+    int64_t task = kit_issue(kit, key, "To Analyse");
+    kit_number(kit, "UPDATE jobs SET state = 'done' WHERE task = %lld", (long long)task);
+    kit_number(kit,
+               "UPDATE tasks SET stage = 'done', terminal = 1, ended_at = %lld WHERE id = %lld",
+               (long long)(kit->scheduler.now_ms - days * day), (long long)task);
+    return task;
+}
+
+static int64_t cleanups_of(struct kit *kit, int64_t task)
+{
+    return kit_number(kit,
+                      "SELECT count(*) FROM jobs j JOIN tasks t ON t.id = j.task AND"
+                      " t.cleanup_job = j.id WHERE j.task = %lld AND j.kind = 'cleanup'"
+                      " AND j.state = 'queued'",
+                      (long long)task);
+}
+
+/* Red without the age, the place where we came, or `done`. */
+static void workspaces_and_branches_of_what_is_done_go_once(void **state)
+{
+    struct kit *kit = *state;
+    int64_t old = done(kit, "DEMO-1", 31), young = done(kit, "DEMO-2", 29);
+    int64_t stopped = finished(kit, "DEMO-5", 31);
+    assert_false(prune(kit));
+    assert_int_equal(cleanups_of(kit, old), 1);
+    assert_int_equal(cleanups_of(kit, young), 0);
+    assert_int_equal(cleanups_of(kit, stopped), 0);
+    kit_number(kit, "UPDATE tasks SET cleanup_job = NULL WHERE id = %lld", (long long)old);
+    assert_false(prune(kit));
+    assert_number(kit, 1, "SELECT count(*) FROM jobs WHERE task = %lld AND kind = 'cleanup'",
+                  (long long)old);
+}
+
 static void old_tasks_go(void **state)
 {
     static const char *const tables[] = {"transitions", "jobs", "agent_runs", "effects",
@@ -155,6 +191,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_set_up, kit_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(old_tasks_go),
+        TEST(workspaces_and_branches_of_what_is_done_go_once),
         TEST(keys_are_kept_for_a_month),
         TEST(a_clock_that_jumps_deletes_nothing),
         TEST(a_little_at_a_time),
