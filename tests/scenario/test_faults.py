@@ -3,7 +3,7 @@ on: in the inbox (orch-ingress), the store (orch-scheduler), the run directory (
 orch-keeper alone), the supervisor. Prints the table place x call x outcome.
 
 ORCH_FAULTS: how many faults of the running instance (24, sampled by ORCH_FAULTS_SEED; "all": every N
-until a call is no more reached, of sends the first 25). Mutations: an inbox that answers 202 after a failed commit, a runner
+up to 60, of sends 25, or until a call is no more reached). Mutations: an inbox that answers 202 after a failed commit, a runner
 that goes on after a failed rename of result.json, a keeper that executes after a failed fsync of
 `started`."""
 
@@ -29,7 +29,8 @@ PLACES = {"orch-ingress": "ingress", "orch-scheduler": "scheduler", "orch-runner
           "orch-notifier": "notifier", "orch-reconciler": "reconciler", "orchestrator": "supervisor"}
 KINDS = {"write": errno.ENOSPC, "fsync": errno.EIO, "rename": errno.ENOSPC, "send": errno.ECONNRESET}
 REACH_S = 2.0
-SENDS = 25  # they never end: each answer to a ping is one
+# "all" ends somewhere: each answer to a ping is a send, each turn of the scheduler some writes
+LAST = {"send": 25, "write": 60, "fsync": 60, "rename": 60}
 
 
 def sanitized():
@@ -110,7 +111,7 @@ def every_one(faults):
     for program in PLACES:
         for kind in KINDS:
             missed = 0
-            for number in range(1, SENDS + 1 if kind == "send" else 400):
+            for number in range(1, LAST[kind] + 1):
                 missed = missed + 1 if faults.inject(program, kind, number) is None else 0
                 if missed == 2:
                     break
