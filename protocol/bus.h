@@ -1,14 +1,15 @@
 /* Talking to other services: JSON messages over nng req/rep on ipc:// (one request socket each).
  *
- * A bus object listens on this service's own socket and dials others at first use. Incoming requests
- * and the ends of our own posts come to one queue, drained by the service's one main loop; ping and
- * status never enter it: they are answered by the bus's own threads from the snapshot that
+ * A bus object listens on this service's own socket and dials others at first use. Incoming
+ * requests and the ends of our own posts come to one queue, drained by the service's one main loop;
+ * ping and status never enter it: they are answered by the bus's own threads from the snapshot that
  * bus_set_status left, so that a service answers while its main loop is busy.
  *
- * Traps of nng that live here and nowhere else (docs/adr, tests/scenario): the stale path is unlinked
- * by us before listening, RECVMAXSZ is set, RESENDTIME is -1 (a dead peer ends the call at once and
- * the service, not the library, repeats), RECONNMIN/MAXT are 5/100 ms, dialling never blocks, no
- * socket is closed in normal running.
+ * Traps of nng that live here and nowhere else (docs/adr, tests/scenario): the stale path is
+ * unlinked by us before listening, RECVMAXSZ is set, RESENDTIME is -1 (a dead peer ends the call at
+ * once and the service, not the library, repeats), RECONNMIN/MAXT are 5/100 ms, dialling never
+ * blocks, no socket is closed in normal running; one that its peer has stopped answering is left
+ * (bus_peer.c).
  */
 #ifndef ORCH_BUS_H
 #define ORCH_BUS_H
@@ -20,10 +21,13 @@
 
 struct bus;
 
-enum { BUS_QUEUE_MAX = 64 }; /* requests waiting for the main loop; over it the answer is error busy */
+enum {
+    BUS_QUEUE_MAX = 64
+}; /* requests waiting for the main loop; over it the answer is error busy */
 
-/* Listens on run_dir/<service>.ipc (mode 0600, or 0660 where group_may). service NULL: a client only
- * (orchctl, tests). Call after the service's lock is held and signals are blocked. NULL and errno. */
+/* Listens on run_dir/<service>.ipc (mode 0600, or 0660 where group_may). service NULL: a client
+ * only (orchctl, tests). Call after the service's lock is held and signals are blocked. NULL and
+ * errno. */
 struct bus *bus_open(const char *run_dir, const char *service, bool group_may);
 
 /* Readable while bus_next has something: for poll or epoll. */
@@ -52,8 +56,9 @@ void bus_item_done(struct bus_item *item);
  * is set to the request's. A requester that has gone loses it silently: it will ask again. */
 void bus_reply(struct bus *bus, void *ticket, json_t *reply);
 
-/* Sends and waits for the answer in this thread (runs' threads, tools). Takes message; the answer is
- * the caller's. 0, or -1 with errno ETIMEDOUT or ECONNRESET: it may or may not have been handled. */
+/* Sends and waits for the answer in this thread (runs' threads, tools). Takes message; the answer
+ * is the caller's. 0, or -1 with errno ETIMEDOUT or ECONNRESET: it may or may not have been
+ * handled. */
 int bus_call(struct bus *bus, const char *service, json_t *message, int timeout_ms, json_t **reply);
 
 /* Sends and returns at once; the end comes through bus_next with this tag. Takes message. */

@@ -1,4 +1,4 @@
-/* The asking half of the bus: one req socket per peer, one context per question under way.
+/* The asking half of the bus: one context of the peer's req socket per question under way.
  *
  * A context and its aio are kept for the next question (an aio can't be freed in its own callback,
  * and sockets stay open for life). RESENDTIME is off: a peer that dies ends the question at once
@@ -17,18 +17,14 @@
 #include "protocol/address.h"
 #include "protocol/bus_internal.h"
 
-/* nng waits a random part of a time that doubles at each refusal: a long maximum is a long tail of
- * the time to the first answer of a restarted peer (measured: worst 330 ms with 10/500, of a median
- * of 9). */
-enum { RECONNECT_MIN_MS = 5, RECONNECT_MAX_MS = 100 };
-
 struct question {
     struct bus *bus;
     struct bus_peer *peer;
+    nng_socket over; /* whose context it is */
     nng_ctx ctx;
     nng_aio *aio;
     bool receiving;
-    int64_t deadline; /* monotonic, ms */
+    int64_t asked, deadline; /* monotonic, ms */
     uint64_t tag;
     /* bus_call: the thread that waits; else the end goes to the queue. */
     bool waited_for, ended;
@@ -38,39 +34,19 @@ struct question {
     struct question *next;
 };
 
-struct bus_peer {
-    char *name;
-    nng_socket req;
-    struct question *idle;
-    struct bus_peer *next;
-};
-
-static int open_req(const char *run_dir, const char *name, nng_socket *socket)
+/* Under the mutex: what its end tells of the peer, and back to the idle ones; one of a socket that
+ * was left stays with it. */
+static void question_rest(struct question *question, int error)
 {
-    char url[ADDRESS_SIZE];
-    if (address_of(run_dir, name, url) < 0)
-        return ENAMETOOLONG;
-    if (nng_req0_open(socket) != 0)
-        return EIO;
-    nng_socket_set_ms(*socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
-    nng_socket_set_ms(*socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
-    nng_socket_set_ms(*socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
-    nng_socket_set_size(*socket, NNG_OPT_RECVMAXSZ, BUS_RECEIVE_MAX);
-    return nng_dial(*socket, url, NULL, NNG_FLAG_NONBLOCK) == 0 ? 0 : EIO;
-}
-
-static int error_of(int nng_error)
-{
-    switch (nng_error) {
-    case NNG_ETIMEDOUT:
-        return ETIMEDOUT;
-    case NNG_ECONNRESET:
-    case NNG_ECLOSED:
-    case NNG_ECANCELED:
-        return ECONNRESET;
-    default:
-        return EIO;
-    }
+    struct bus_peer *peer = question->peer;
+    if (nng_socket_id(question->over) != nng_socket_id(peer->req))
+        return;
+    if (error == 0)
+        peer_answered(peer);
+    else if (error == ETIMEDOUT)
+        peer_missed(peer, question->asked);
+    question->next = peer->idle;
+    peer->idle = question;
 }
 
 /* The question is over: to the thread that waits, or to the queue and back to the idle ones. */
@@ -87,8 +63,7 @@ static void question_end(struct question *question, enum message_kind kind, json
         question->ended = true;
         pthread_cond_signal(&question->end);
     } else {
-        question->next = question->peer->idle;
-        question->peer->idle = question;
+        question_rest(question, error);
     }
     pthread_mutex_unlock(&bus->mutex);
     if (waited_for)
@@ -113,7 +88,7 @@ static void question_callback(void *argument)
     if (!question->receiving) {
         if (result != 0) {
             nng_msg_free(nng_aio_get_msg(question->aio));
-            question_end(question, 0, NULL, error_of(result));
+            question_end(question, 0, NULL, bus_error_of(result));
             return;
         }
         question->receiving = true;
@@ -122,7 +97,7 @@ static void question_callback(void *argument)
         return;
     }
     if (result != 0) {
-        question_end(question, 0, NULL, error_of(result));
+        question_end(question, 0, NULL, bus_error_of(result));
         return;
     }
     nng_msg *msg = nng_aio_get_msg(question->aio);
@@ -133,27 +108,6 @@ static void question_callback(void *argument)
     if (!reply)
         log_warn("bus", "unreadable answer from %s: %s", question->peer->name, fault.text);
     question_end(question, kind, reply, reply ? 0 : EIO);
-}
-
-/* Under the mutex. NULL where the peer cannot be dialled at all. */
-static struct bus_peer *peer_find(struct bus *bus, const char *name)
-{
-    struct bus_peer *peer = bus->peers;
-    while (peer && strcmp(peer->name, name) != 0)
-        peer = peer->next;
-    if (peer)
-        return peer;
-    peer = xcalloc(1, sizeof *peer);
-    int error = open_req(bus->run_dir, name, &peer->req);
-    if (error) {
-        log_error("bus", "cannot dial %s: %s", name, strerror(error));
-        free(peer);
-        return NULL;
-    }
-    peer->name = xstrdup(name);
-    peer->next = bus->peers;
-    bus->peers = peer;
-    return peer;
 }
 
 /* Under the mutex. */
@@ -168,6 +122,7 @@ static struct question *question_take(struct bus *bus, struct bus_peer *peer)
     question = xcalloc(1, sizeof *question);
     question->bus = bus;
     question->peer = peer;
+    question->over = peer->req;
     pthread_cond_init(&question->end, NULL);
     if (nng_ctx_open(&question->ctx, peer->req) != 0 ||
         nng_aio_alloc(&question->aio, question_callback, question) != 0)
@@ -197,7 +152,8 @@ static struct question *question_start(struct bus *bus, const char *service, jso
         question->receiving = false;
         question->reply = NULL;
         question->error = 0;
-        question->deadline = clock_mono_ms() + timeout_ms;
+        question->asked = clock_mono_ms();
+        question->deadline = question->asked + timeout_ms;
     }
     pthread_mutex_unlock(&bus->mutex);
     if (question) {
@@ -226,8 +182,7 @@ int bus_call(struct bus *bus, const char *service, json_t *message, int timeout_
         pthread_cond_wait(&question->end, &bus->mutex);
     *reply = question->reply;
     int error = question->error;
-    question->next = question->peer->idle;
-    question->peer->idle = question;
+    question_rest(question, error);
     pthread_mutex_unlock(&bus->mutex);
     errno = error;
     return *reply ? 0 : -1;
@@ -237,47 +192,4 @@ void bus_post(struct bus *bus, const char *service, json_t *message, int timeout
 {
     if (!question_start(bus, service, message, timeout_ms, tag, false))
         bus_push(bus, (struct bus_item){.type = BUS_FAILED, .tag = tag, .error = EIO});
-}
-
-/* Closing the socket is the one place that touches nng's close in normal running. The trap that
- * applies: a ping that times out closes a connection that a stopped nng 1.5.2 listener has not
- * greeted yet, and once it goes on it may be deaf (nanomsg/nng#1518). The next ping finds exactly
- * that. */
-int bus_ping(const char *run_dir, const char *service, int timeout_ms, int *pid)
-{
-    nng_socket socket = NNG_SOCKET_INITIALIZER;
-    int error = open_req(run_dir, service, &socket);
-    if (error) {
-        if (nng_socket_id(socket) > 0)
-            nng_close(socket);
-        errno = error;
-        return -1;
-    }
-    int64_t deadline = clock_mono_ms() + timeout_ms;
-    nng_socket_set_ms(socket, NNG_OPT_SENDTIMEO, timeout_ms);
-    size_t size, got = 0;
-    json_t *ping = message_new(MESSAGE_ping, NULL, NULL);
-    char *text = message_encode(ping, &size), *answer = NULL;
-    json_decref(ping);
-    int result = nng_send(socket, text, size, 0);
-    if (result == 0) {
-        int64_t left = deadline - clock_mono_ms();
-        nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, left > 1 ? (nng_duration)left : 1);
-        result = nng_recv(socket, &answer, &got, NNG_FLAG_ALLOC);
-    }
-    free(text);
-    json_t *pong = NULL;
-    enum message_kind kind = MESSAGE_KIND_COUNT;
-    if (result == 0) {
-        struct message_fault fault;
-        pong = message_decode(answer, got, &kind, &fault);
-        nng_free(answer, got);
-    }
-    nng_close(socket);
-    bool alive = pong && kind == MESSAGE_pong;
-    if (alive && pid)
-        *pid = (int)message_integer(pong, "pid", 0);
-    json_decref(pong);
-    errno = result ? error_of(result) : EIO;
-    return alive ? 0 : -1;
 }

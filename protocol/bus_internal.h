@@ -9,6 +9,7 @@
 #include <nng/nng.h>
 
 #include "protocol/bus.h"
+#include "protocol/silence.h"
 
 /* A message a little over MESSAGE_MAX_BYTES is refused with words; over this nng drops the
  * connection. */
@@ -19,7 +20,17 @@ struct bus_node { /* one queued item */
     struct bus_node *next;
 };
 
-struct bus_peer; /* bus_client.c */
+struct question; /* bus_client.c */
+
+struct bus_peer { /* the bus's mutex guards all but name */
+    struct bus *bus;
+    char *name;
+    nng_socket req;
+    struct question *idle; /* whose context is one of req */
+    struct silence silence;
+    bool doubted; /* a ping decides now whether req is left */
+    struct bus_peer *next;
+};
 
 struct bus {
     char *run_dir;
@@ -38,6 +49,15 @@ struct bus {
 
 /* Queues an item for bus_next and wakes the main loop. Takes item.message. */
 void bus_push(struct bus *bus, struct bus_item item);
+
+/* bus_peer.c, under the mutex. NULL where the peer cannot be dialled at all. */
+struct bus_peer *peer_find(struct bus *bus, const char *name);
+/* What became of a question over peer->req; one over an earlier socket tells nothing. */
+void peer_answered(struct bus_peer *peer);
+void peer_missed(struct bus_peer *peer, int64_t asked_ms);
+
+/* An errno for a result of nng: ETIMEDOUT, ECONNRESET or EIO. */
+int bus_error_of(int nng_error);
 
 /* Opens the listening socket of bus->service. 0, or -1 with errno. */
 int bus_server_open(struct bus *bus);

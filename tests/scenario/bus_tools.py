@@ -27,8 +27,9 @@ def nng_version():
 class Server:
     """One bus_echo, in a run directory short enough for a socket's path."""
 
-    def __init__(self, mode="serve", *words):
-        self.run_dir = tempfile.mkdtemp(prefix="ob-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp"))
+    def __init__(self, mode="serve", *words, run_dir=None):
+        self.run_dir = run_dir or tempfile.mkdtemp(prefix="ob-",
+                                                   dir=os.environ.get("ORCH_TEST_TMP", "/tmp"))
         self.words = [mode, self.run_dir, NAME, *map(str, words)]
         self.process = None
         self.start()
@@ -72,8 +73,8 @@ class Server:
 class Line:
     """A client with one connection for life."""
 
-    def __init__(self, server):
-        self.process = subprocess.Popen([ECHO, "line", server.run_dir, NAME], text=True,
+    def __init__(self, run_dir):
+        self.process = subprocess.Popen([ECHO, "line", run_dir, NAME], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL)
 

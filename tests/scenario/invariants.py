@@ -1,7 +1,9 @@
 """What must hold after every finished journey, whatever was killed on the way. Looked at from outside."""
 
 import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
 
 from harness import git
 
@@ -85,9 +87,20 @@ def check_statuses(issue, rejections):
     assert shown[-1] == "Done", shown
 
 
-def check_comments(issue, task, rejections):
-    """Each thing is said as often as in a fault-free run: once per transition, per started run, per
-    task."""
+def dropped_starts(instance, key):
+    """How many start comments of each role the end of the task dropped undelivered. It drops no
+    other comment."""
+    with closing(sqlite3.connect(f"file:{instance.home}/db/main.db?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT e.author, e.body FROM effects e JOIN tasks t ON t.id = e.task"
+                                " WHERE t.key = ? AND e.kind = 'comment' AND e.state = 'dropped'",
+                                (key,)).fetchall()
+    assert all(" started \u00b7 attempt " in body[:60] for _, body in rows), rows
+    return Counter(author for author, _ in rows)
+
+
+def check_comments(issue, task, rejections, dropped):
+    """Each thing is said as often as in a fault-free run: once per transition, per started run (less
+    what the end dropped undelivered), per task."""
     comments = issue["comments"]
     by_stream = [comment["body"] for comment in comments if comment["author"] == "stream"]
     # all arrivals but the first row (created) and done, which the summary tells of
@@ -99,7 +112,8 @@ def check_comments(issue, task, rejections):
         ended = [body for body in own if " done \u00b7 " in body[:60] or " failed: " in body[:60]]
         assert len(ended) == len(runs), (role, own, runs)
         lost = [run for run in runs if run["outcome"] == "lost"]
-        assert len(runs) - len(lost) <= len(started) <= len(runs), (role, own, runs)
+        told = len(started) + dropped[role]
+        assert len(runs) - len(lost) <= told <= len(runs), (role, own, runs)
     asked = [body for body in (comment["body"] for comment in comments
                                if comment["author"] == "analyst") if "The analysis is ready" in body]
     assert len(asked) == 1, asked
@@ -121,4 +135,4 @@ def check_all(instance, key, rejections=0):
                                   for comment in instance.issue(key)["comments"]), 20, "summary")
     issue = instance.issue(key)
     check_statuses(issue, rejections)
-    check_comments(issue, task, rejections)
+    check_comments(issue, task, rejections, dropped_starts(instance, key))

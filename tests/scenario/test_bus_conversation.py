@@ -80,7 +80,7 @@ def test_oversize_is_refused_with_words(server, tmp_path):
 
 def test_ping_is_answered_while_the_main_loop_is_busy(server):
     """Mutation: ping handed to the main loop."""
-    line = Line(server)
+    line = Line(server.run_dir)
     line.process.stdin.write("-1500\n")
     line.process.stdin.flush()
     time.sleep(0.2)
@@ -132,7 +132,7 @@ def test_a_question_asked_before_the_peer_is_there(server):
 def test_a_restarted_peer_answers_soon(server):
     """kill -9 to the next answer on the old connection, the start of a process included; how fast it is
     belongs to the benchmark. Mutation: nng's own reconnect time (1 s)."""
-    line = Line(server)
+    line = Line(server.run_dir)
     assert line.ask()[0] == "ack"
     took = []
     for _ in range(40):

@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture
 def line(server):
-    line = Line(server)
+    line = Line(server.run_dir)
     assert line.ask()[0] == "ack"
     yield line
     line.close()

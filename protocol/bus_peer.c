@@ -1,0 +1,155 @@
+/* The peers that questions go to: one req socket each, and another one where that one is lost.
+ *
+ * With nng 1.5.2 a req socket may stay without answers for ever although its peer answers everybody
+ * else (seen after some hundred failed sends of a peer that was killed each time). Nothing but
+ * silence tells that, so silence is doubted: the peer is pinged over a fresh connection, and where
+ * it answers there, later questions go over a new socket. The old one is not closed: its contexts
+ * may be in use, and closing is where nng's traps are. A peer that answers nobody is hung or down,
+ * which is the reaper's and the supervisor's. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "protocol/address.h"
+#include "protocol/bus_internal.h"
+
+/* nng waits a random part of a time that doubles at each refusal: a long maximum is a long tail of
+ * the time to the first answer of a restarted peer (measured: worst 330 ms with 10/500, of a median
+ * of 9). */
+enum { RECONNECT_MIN_MS = 5, RECONNECT_MAX_MS = 100, DOUBT_PING_MS = 1000 };
+
+static int open_req(const char *run_dir, const char *name, nng_socket *socket)
+{
+    char url[ADDRESS_SIZE];
+    if (address_of(run_dir, name, url) < 0)
+        return ENAMETOOLONG;
+    if (nng_req0_open(socket) != 0)
+        return EIO;
+    nng_socket_set_ms(*socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE);
+    nng_socket_set_ms(*socket, NNG_OPT_RECONNMINT, RECONNECT_MIN_MS);
+    nng_socket_set_ms(*socket, NNG_OPT_RECONNMAXT, RECONNECT_MAX_MS);
+    nng_socket_set_size(*socket, NNG_OPT_RECVMAXSZ, BUS_RECEIVE_MAX);
+    return nng_dial(*socket, url, NULL, NNG_FLAG_NONBLOCK) == 0 ? 0 : EIO;
+}
+
+int bus_error_of(int nng_error)
+{
+    switch (nng_error) {
+    case NNG_ETIMEDOUT:
+        return ETIMEDOUT;
+    case NNG_ECONNRESET:
+    case NNG_ECLOSED:
+    case NNG_ECANCELED:
+        return ECONNRESET;
+    default:
+        return EIO;
+    }
+}
+
+struct bus_peer *peer_find(struct bus *bus, const char *name)
+{
+    struct bus_peer *peer = bus->peers;
+    while (peer && strcmp(peer->name, name) != 0)
+        peer = peer->next;
+    if (peer)
+        return peer;
+    peer = xcalloc(1, sizeof *peer);
+    int error = open_req(bus->run_dir, name, &peer->req);
+    if (error) {
+        log_error("bus", "cannot dial %s: %s", name, strerror(error));
+        free(peer);
+        return NULL;
+    }
+    peer->bus = bus;
+    peer->name = xstrdup(name);
+    peer->next = bus->peers;
+    bus->peers = peer;
+    return peer;
+}
+
+/* In a thread of its own: a ping may take its whole time. */
+static void *doubt(void *argument)
+{
+    struct bus_peer *peer = argument;
+    struct bus *bus = peer->bus;
+    nng_socket fresh = NNG_SOCKET_INITIALIZER;
+    bool renewed = bus_ping(bus->run_dir, peer->name, DOUBT_PING_MS, NULL) == 0 &&
+                   open_req(bus->run_dir, peer->name, &fresh) == 0;
+    pthread_mutex_lock(&bus->mutex);
+    if (renewed) {
+        peer->req = fresh;
+        peer->idle = NULL; /* they go with their socket */
+        silence_renewed(&peer->silence);
+    }
+    peer->doubted = false;
+    int count = peer->silence.doubts;
+    pthread_mutex_unlock(&bus->mutex);
+    if (renewed)
+        log_warn("bus", "%s was silent and answers a fresh connection: new socket number %d",
+                 peer->name, count);
+    return NULL;
+}
+
+void peer_answered(struct bus_peer *peer)
+{
+    silence_answered(&peer->silence);
+}
+
+void peer_missed(struct bus_peer *peer, int64_t asked_ms)
+{
+    pthread_t thread;
+    if (!silence_missed(&peer->silence, asked_ms, clock_mono_ms()) || peer->doubted)
+        return;
+    peer->doubted = pthread_create(&thread, NULL, doubt, peer) == 0;
+    if (peer->doubted)
+        pthread_detach(thread);
+}
+
+/* Closing the socket is the one place that touches nng's close in normal running. The trap that
+ * applies: a ping that times out closes a connection that a stopped nng 1.5.2 listener has not
+ * greeted yet, and once it goes on it may be deaf (nanomsg/nng#1518). The next ping finds exactly
+ * that. */
+int bus_ping(const char *run_dir, const char *service, int timeout_ms, int *pid)
+{
+    nng_socket socket = NNG_SOCKET_INITIALIZER;
+    int error = open_req(run_dir, service, &socket);
+    if (error) {
+        if (nng_socket_id(socket) > 0)
+            nng_close(socket);
+        errno = error;
+        return -1;
+    }
+    int64_t deadline = clock_mono_ms() + timeout_ms;
+    nng_socket_set_ms(socket, NNG_OPT_SENDTIMEO, timeout_ms);
+    size_t size, got = 0;
+    json_t *ping = message_new(MESSAGE_ping, NULL, NULL);
+    char *text = message_encode(ping, &size), *answer = NULL;
+    json_decref(ping);
+    int result = nng_send(socket, text, size, 0);
+    if (result == 0) {
+        int64_t left = deadline - clock_mono_ms();
+        nng_socket_set_ms(socket, NNG_OPT_RECVTIMEO, left > 1 ? (nng_duration)left : 1);
+        result = nng_recv(socket, &answer, &got, NNG_FLAG_ALLOC);
+    }
+    free(text);
+    json_t *pong = NULL;
+    enum message_kind kind = MESSAGE_KIND_COUNT;
+    if (result == 0) {
+        struct message_fault fault;
+        pong = message_decode(answer, got, &kind, &fault);
+        nng_free(answer, got);
+    }
+    nng_close(socket);
+    bool alive = pong && kind == MESSAGE_pong;
+    if (alive && pid)
+        *pid = (int)message_integer(pong, "pid", 0);
+    json_decref(pong);
+    errno = result ? bus_error_of(result) : EIO;
+    return alive ? 0 : -1;
+}
