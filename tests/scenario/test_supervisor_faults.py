@@ -48,6 +48,12 @@ def fill(path):
     return big
 
 
+def another_child(tree, old):
+    """The processes there are now, in one look, where they are others than the old ones."""
+    now = children(tree)
+    return now if now and now != old else None
+
+
 def children(tree):
     pid = tree.process.pid
     return [int(word) for word in open(f"/proc/{pid}/task/{pid}/children").read().split()]
@@ -65,7 +71,7 @@ def test_a_full_disk_stops_no_restart(small):
     for _ in range(6):
         old = children(small)
         os.kill(old[0], signal.SIGKILL)
-        small.wait_for(lambda: children(small) and children(small) != old, 5, "another process")
+        small.wait_for(lambda: another_child(small, old), 5, "another process")
     time.sleep(0.5)
     for path in taken:
         path.unlink()
