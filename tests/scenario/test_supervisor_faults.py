@@ -163,4 +163,4 @@ def test_run_directory_removed_by_somebody(tree):
     time.sleep(0.3)
     assert tree.process.poll() is None
     os.rename(tree.dir / "gone", tree.run_dir)
-    tree.wait_for(lambda: children(tree) and children(tree) != old, 5, "it is started again")
+    tree.wait_for(lambda: another_child(tree, old), 5, "it is started again")
