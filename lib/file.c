@@ -27,8 +27,7 @@ static int write_all(int fd, const void *data, size_t size)
     return 0;
 }
 
-/* The directory part of path; caller frees. */
-static char *parent_of(const char *path)
+char *file_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
@@ -60,7 +59,7 @@ int file_sync_dir(const char *path)
 
 static int sync_parent(const char *path)
 {
-    char *parent = parent_of(path);
+    char *parent = file_parent(path);
     int result = file_sync_dir(parent);
     int saved = errno;
     free(parent);

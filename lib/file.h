@@ -24,6 +24,9 @@ int file_create_exclusive(const char *path, const void *data, size_t size, mode_
 /* The whole file, NUL-terminated beyond *size. Caller frees. NULL with errno; EFBIG over max. */
 char *file_read(const char *path, size_t max, size_t *size);
 
+/* The folder that path is in: "." where it names none. Caller frees. */
+char *file_parent(const char *path);
+
 /* mkdir -p; 0, or -1 with errno. An existing directory is success. */
 int file_make_dirs(const char *path, mode_t mode);
 

@@ -239,6 +239,19 @@ void process_result_free(struct process_result *result)
     memset(result, 0, sizeof *result);
 }
 
+char *process_beside(const char *name)
+{
+    char self[4096];
+    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    self[size > 0 ? size : 0] = '\0';
+    char *slash = strrchr(self, '/');
+    char *beside = slash ? xformat("%.*s/%s", (int)(slash - self), self, name) : NULL;
+    if (beside && access(beside, X_OK) == 0)
+        return beside;
+    free(beside);
+    return xstrdup(name);
+}
+
 uint64_t process_start_ticks(int pid)
 {
     char path[64];

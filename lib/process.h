@@ -31,6 +31,10 @@ struct process_result {
 int process_run(const struct process_spec *spec, struct process_result *result);
 void process_result_free(struct process_result *result);
 
+/* The program of this name beside our own one, wherever that was started from; else the name, for
+ * PATH. Caller frees. */
+char *process_beside(const char *name);
+
 /* Start time of a pid in clock ticks since boot (field 22 of /proc/<pid>/stat); 0 where it is gone.
  * With the boot id it names a process for ever, a pid alone does not. */
 uint64_t process_start_ticks(int pid);

@@ -187,35 +187,34 @@ static bool may_pass(int error)
 static int try_home(const char *home)
 {
     char path[PATH_MAX];
-    int fd = -1;
-    if (file_make_dirs(home, 0755) == 0 &&
-        snprintf(path, sizeof path, "%s/lock", home) < PATH_MAX &&
-        file_make_dirs(path, 0755) == 0 &&
-        snprintf(path, sizeof path, "%s/lock/.written", home) < PATH_MAX)
-        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool written = fd >= 0 && write(fd, "\n", 1) == 1;
-    int error = errno;
-    if (fd >= 0)
-        close(fd);
-    errno = error;
-    return written ? 0 : -1;
+    if (snprintf(path, sizeof path, "%s/lock", home) >= PATH_MAX || file_make_dirs(path, 0755) < 0)
+        return -1;
+    if (snprintf(path, sizeof path, "%s/lock/.written", home) >= PATH_MAX)
+        return -1;
+    return file_write_atomic(path, "\n", 1, 0600);
+}
+
+/* A pause between two tries; true where we were asked to end before we began. */
+static bool told_to_end(void)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_ASK_MS * 1000000L};
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    return sigtimedwait(&signals, NULL, &pause) > 0;
 }
 
 /* Nobody is there to start us again when the disk is well: we wait for it. -1: asked to end. */
 static int wait_for_home(const char *home)
 {
-    const struct timespec pause = {.tv_nsec = LOCK_ASK_MS * 1000000L};
-    sigset_t signals;
     bool said = false;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
     while (try_home(home) < 0 && may_pass(errno)) {
         if (!said)
             log_error("start", "%s cannot be written: %s; tried again until it can", home,
                       strerror(errno));
         said = true;
-        if (sigtimedwait(&signals, NULL, &pause) > 0)
+        if (told_to_end())
             return -1;
     }
     if (said)
@@ -228,13 +227,8 @@ static int wait_for_home(const char *home)
 static int wait_for_lock(const char *path, int64_t wait_ms)
 {
     char holder[256], words[PATH_MAX];
-    const struct timespec pause = {.tv_nsec = LOCK_ASK_MS * 1000000L};
-    sigset_t signals;
     bool said = false;
     int64_t end = clock_mono_ms() + wait_ms;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
     snprintf(words, sizeof words, "supervisor pid %d\n", (int)getpid());
     for (;;) {
         int fd = lock_take(path, words);
@@ -253,7 +247,7 @@ static int wait_for_lock(const char *path, int64_t wait_ms)
             log_error("lock", "%s is still held by %s", path, *holder ? holder : "another");
             return -1;
         }
-        if (sigtimedwait(&signals, NULL, &pause) > 0) /* asked to end before it began */
+        if (told_to_end())
             return -1;
     }
 }

@@ -29,23 +29,9 @@ static char *run(const char *const *argv)
     return out;
 }
 
-/* Beside our own program, else through PATH. */
-static char *scheduler_program(void)
-{
-    char self[4096];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    self[size > 0 ? size : 0] = '\0';
-    char *slash = strrchr(self, '/');
-    char *beside = slash ? xformat("%.*s/orch-scheduler", (int)(slash - self), self) : NULL;
-    if (beside && access(beside, X_OK) == 0)
-        return beside;
-    free(beside);
-    return xstrdup("orch-scheduler");
-}
-
 json_t *archive_scheduler(const char *first, const char *second, const char *third)
 {
-    char *program = scheduler_program();
+    char *program = process_beside("orch-scheduler");
     const char *const argv[] = {program, first, second, third, NULL};
     char *out = run(argv);
     json_t *said = out ? json_loads(out, 0, NULL) : NULL;

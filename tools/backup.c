@@ -10,14 +10,6 @@
 #include "tools/orchctl.h"
 
 /* The folder of a path, for what is made beside it. Caller frees. */
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        return xstrdup(".");
-    return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
-}
-
 static void say(const struct ctl *ctl, const char *file, json_t *manifest)
 {
     if (ctl->request.json) {
@@ -50,7 +42,7 @@ enum ctl_exit ctl_backup(struct ctl *ctl)
     const char *file = ctl->request.argument;
     if (!instance_config(ctl))
         return CTL_NOT_REACHABLE;
-    char *folder = folder_of(file), *work = xformat("%s/.orchestrator-backup-XXXXXX", folder);
+    char *folder = file_parent(file), *work = xformat("%s/.orchestrator-backup-XXXXXX", folder);
     enum ctl_exit code = CTL_REFUSED;
     json_t *manifest = NULL;
     if (!mkdtemp(work))

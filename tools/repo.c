@@ -148,12 +148,6 @@ static bool make(const struct making *making, const char *from)
     return good;
 }
 
-static char *parent_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash != path ? xstrndup(path, (size_t)(slash - path)) : xstrdup("/");
-}
-
 static bool is_folder(const char *path)
 {
     struct stat status;
@@ -174,7 +168,7 @@ static enum ctl_exit create(const struct config *config, const char *name, const
                             struct making *making)
 {
     enum ctl_exit result = CTL_REFUSED;
-    char *parent = parent_of(making->target);
+    char *parent = file_parent(making->target);
     making->made = xformat("%s.new.%d", making->target, (int)getpid());
     making->index = xformat("%s/index.new", making->made);
     if (file_exists(making->target))

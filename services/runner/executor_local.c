@@ -100,24 +100,6 @@ enum run_state local_observe(const char *dir)
 
 /* ---- start ---- */
 
-/* Beside our own program, wherever that was started from; else through PATH. */
-static char *keeper_program(void)
-{
-    char self[4096];
-    ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (size > 0) {
-        self[size] = '\0';
-        char *slash = strrchr(self, '/');
-        if (slash) {
-            char *path = xformat("%.*s/orch-keeper", (int)(slash - self), self);
-            if (access(path, X_OK) == 0)
-                return path;
-            free(path);
-        }
-    }
-    return xstrdup("orch-keeper");
-}
-
 /* A keeper that has been spawned and waits for its word. */
 struct run_warm {
     pid_t pid; /* the process that goes into the background at once */
@@ -145,7 +127,7 @@ static int spawn_keeper(const char *dir, int control, pid_t *pid)
     const char *path = getenv("PATH");
     char *path_entry = xformat("PATH=%s", path ? path : "/usr/bin:/bin");
     char control_text[] = "3", option[] = "--control";
-    char *program = keeper_program(), *directory = xstrdup(dir);
+    char *program = process_beside("orch-keeper"), *directory = xstrdup(dir);
     char *argv[] = {program, option, control_text, directory, NULL};
     char *env[] = {path_entry, NULL};
     int failure = posix_spawnp(pid, program, &actions, &attributes, argv, env);

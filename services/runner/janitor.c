@@ -14,7 +14,7 @@
 #include "services/runner/runner.h"
 
 enum {
-    REFS_MAX = 50,
+    REFS_MAX = 32, /* a turn; all of them fit one push */
     DAY_S = 24 * 3600,
     GC_TIMEOUT_MS = 30 * 60 * 1000,
     THREAD_STACK = 512 * 1024
@@ -79,54 +79,76 @@ static void collect_one(const struct git *git, const char *dir)
     free(fault);
 }
 
-/* Names of the preserved refs whose commit is older, each with a newline; at most so many. Caller
- * frees. */
-static char *old_refs(const struct git_call *call, int64_t before)
+/* Names of the preserved refs whose commit is older; caller frees each. */
+static size_t old_refs(const struct git_call *call, int64_t before, char *names[REFS_MAX])
 {
-    struct buffer names = {0};
     char *out = NULL, *rest = NULL;
-    int count = 0;
+    size_t count = 0;
     git_run(call, &out, NULL, "for-each-ref", "--sort=committerdate",
             "--format=%(committerdate:unix) %(refname)", "refs/orchestrator/preserved/", NULL);
-    if (!out)
-        return buffer_take(&names);
-    for (char *line = strtok_r(out, "\n", &rest); line && count < REFS_MAX;
-         line = strtok_r(NULL, "\n", &rest), count++) {
+    for (char *line = out ? strtok_r(out, "\n", &rest) : NULL; line && count < REFS_MAX;
+         line = strtok_r(NULL, "\n", &rest)) {
         char *name = strchr(line, ' ');
         if (!name || strtoll(line, NULL, 10) >= before)
             break;
-        buffer_format(&names, "%s\n", name + 1);
+        names[count++] = xstrdup(name + 1);
     }
     free(out);
-    return buffer_take(&names);
+    return count;
 }
 
-/* At the forge first: what is gone here would not be found there again. A forge that took none of
- * them has none to lose. */
-static int drop_refs(const struct repository *repository, const char *names)
+/* Whether a listing (commit, tab, name, newline) has this very name. */
+static bool is_there(const char *listing, const char *name)
+{
+    size_t size = strlen(name);
+    for (const char *at = listing; (at = strchr(at, '\t')); at++) {
+        if (strncmp(at + 1, name, size) == 0 && at[1 + size] == '\n')
+            return true;
+    }
+    return false;
+}
+
+/* A forge that took none of them has none to lose; false where one that has them did not let them
+ * go. */
+static bool drop_at_forge(const struct repository *repository, char *const names[], size_t count)
+{
+    const struct git_call call = repository_call(repository);
+    const char *push[REFS_MAX + 5] = {"push", "--quiet", "--no-verify", repository->remote};
+    char *specs[REFS_MAX], *listing = NULL, *fault = NULL;
+    size_t wanted = 0;
+    bool gone = git_run(&call, &listing, &fault, "ls-remote", repository->remote,
+                        "refs/orchestrator/preserved/*", NULL) == 0;
+    for (size_t i = 0; gone && i < count; i++) {
+        if (is_there(listing, names[i])) {
+            specs[wanted] = xformat(":%s", names[i]);
+            push[4 + wanted] = specs[wanted];
+            wanted++;
+        }
+    }
+    if (wanted)
+        gone = git_run_list(&call, NULL, NULL, &fault, push) == 0;
+    if (!gone)
+        log_warn("janitor", "preserved refs stay, the forge has them: %s", fault ? fault : "?");
+    while (wanted)
+        free(specs[--wanted]);
+    free(listing);
+    free(fault);
+    return gone;
+}
+
+/* At the forge first: what is gone here would not be found there again. */
+static size_t drop_refs(const struct repository *repository, char *const names[], size_t count)
 {
     struct git_call call = repository_call(repository);
     struct buffer order = {0};
-    int count = 0;
-    char *copy = xstrdup(names), *rest = NULL;
-    for (char *name = strtok_r(copy, "\n", &rest); name; name = strtok_r(NULL, "\n", &rest)) {
-        char *there = NULL, *spec = xformat(":%s", name);
-        git_run(&call, &there, NULL, "ls-remote", repository->remote, name, NULL);
-        if (there && *there &&
-            git_run(&call, NULL, NULL, "push", "--quiet", "--no-verify", repository->remote, spec,
-                    NULL) != 0)
-            log_warn("janitor", "%s stays at the forge", name);
-        buffer_format(&order, "delete %s\n", name);
-        free(there);
-        free(spec);
-        count++;
-    }
+    if (!count || !drop_at_forge(repository, names, count))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        buffer_format(&order, "delete %s\n", names[i]);
     call.input = order.data;
-    if (count && git_run(&call, NULL, NULL, "update-ref", "--stdin", NULL) != 0)
-        count = 0;
+    bool gone = git_run(&call, NULL, NULL, "update-ref", "--stdin", NULL) == 0;
     buffer_free(&order);
-    free(copy);
-    return count;
+    return gone ? count : 0;
 }
 
 static void drop_old_refs(const struct runner *runner, const struct project *project)
@@ -138,13 +160,16 @@ static void drop_old_refs(const struct runner *runner, const struct project *pro
                                  forge_remote(forge), project->default_branch, &fault) == 0) {
         struct git_call call = repository_call(&repository);
         repository_lock(&repository);
-        char *names = old_refs(&call, days_ago(runner->config->retention_preserved_refs_days));
-        int count = *names ? drop_refs(&repository, names) : 0;
+        char *names[REFS_MAX];
+        size_t old =
+            old_refs(&call, days_ago(runner->config->retention_preserved_refs_days), names);
+        size_t count = drop_refs(&repository, names, old);
         repository_unlock(&repository);
         if (count)
-            log_info("janitor", "removed %d preserved refs of %s whose retention is over", count,
+            log_info("janitor", "removed %zu preserved refs of %s whose retention is over", count,
                      project->repo);
-        free(names);
+        while (old)
+            free(names[--old]);
     }
     if (fault)
         log_warn("janitor", "%s: %s", project->repo, fault);

@@ -209,30 +209,33 @@ static void cancel_jobs(struct performance *p)
               "is", p->task->id, p->words);
 }
 
-static void order_job(struct performance *p, const struct job_order *order)
+int64_t job_add(struct scheduler *scheduler, const struct task *task, const struct job_order *order)
 {
-    struct scheduler *scheduler = p->scheduler;
-    const struct task *task = p->task;
+    const char *stage = stage_table[task->stage].name, *kind = job_kind_table[order->kind].name;
+    const char *role = order->role && *order->role ? order->role : NULL;
     char reason[120]; /* until the queue is walked over, or while no runner asks */
     reason_format(REASON_QUEUED, NULL, reason, sizeof reason);
     store_run(scheduler->store,
               "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, role,"
               " priority, input, created_at, reason)"
               " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-              "issisissisis", task->id, task->project, task->repo, task->entry,
-              stage_table[task->stage].name, (int64_t)task->stage, job_kind_table[order->kind].name,
-              *order->role ? order->role : NULL, task->priority,
+              "issisissisis", task->id, task->project, task->repo, task->entry, stage,
+              (int64_t)task->stage, kind, role, task->priority,
               order->with_findings ? "{\"with_findings\":true}" : "{}", scheduler->now_ms, reason);
     int64_t id = store_last_id(scheduler->store);
     journal_add(
         &scheduler->journal, scheduler->store, scheduler->now_ms,
-        &(struct journal_about){
-            .event = "job", .task = task->key, .stage = stage_table[task->stage].name, .job = id},
-        json_pack("{ss ss ss*}", "state", "queued", "kind", job_kind_table[order->kind].name,
-                  "role", *order->role ? order->role : NULL));
+        &(struct journal_about){.event = "job", .task = task->key, .stage = stage, .job = id},
+        json_pack("{ss ss ss*}", "state", "queued", "kind", kind, "role", role));
+    return id;
+}
+
+static void order_job(struct performance *p, const struct job_order *order)
+{
+    int64_t id = job_add(p->scheduler, p->task, order);
     if (p->decision->tombstone && order->kind == JOB_CLEANUP)
-        store_run(scheduler->store, "UPDATE tasks SET cleanup_job = ?2 WHERE id = ?1", "ii",
-                  task->id, id);
+        store_run(p->scheduler->store, "UPDATE tasks SET cleanup_job = ?2 WHERE id = ?1", "ii",
+                  p->task->id, id);
 }
 
 /* ---- the rest ---- */

@@ -33,4 +33,8 @@ void performed_set(struct performed *performed, enum decision_outcome outcome, e
 
 const char *outcome_name(enum decision_outcome outcome); /* applied refused ignored */
 
+/* Queues a job of the task's stage and entry, in the journal too. Its id. */
+int64_t job_add(struct scheduler *scheduler, const struct task *task,
+                const struct job_order *order);
+
 #endif

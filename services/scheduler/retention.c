@@ -1,10 +1,8 @@
 #include "services/scheduler/retention.h"
 
-#include <stdlib.h>
-#include "lib/buffer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "services/scheduler/rows.h"
+#include "services/scheduler/perform.h"
 
 static const int64_t day_ms = 24LL * 3600 * 1000;
 static const int64_t jump_ms = 3600LL * 1000;
@@ -28,55 +26,47 @@ static int drop_tasks(struct scheduler *scheduler, int64_t before_ms)
 /* ---- workspace and merged branch of a task that is done ---- */
 
 struct over {
-    int64_t id, ended_at;
-    char *project;
+    int64_t task, ended_at;
 };
 
 /* Those that ended after where we came last time, oldest first. */
 static size_t read_over(struct scheduler *scheduler, int64_t before_ms, struct over *out)
 {
     size_t count = 0;
-    sqlite3_stmt *row = store_ask(
-        scheduler->store,
-        "SELECT t.id, t.ended_at, t.project FROM tasks t INDEXED BY tasks_ended WHERE t.terminal = "
-        "1"
-        " AND (t.ended_at, t.id) > (?1, ?2) AND t.ended_at < ?3 AND t.stage = 'done'"
-        " ORDER BY t.ended_at, t.id LIMIT ?4",
-        "iiii", meta_number(scheduler, "cleaned_ended_at", 0),
-        meta_number(scheduler, "cleaned_task", 0), before_ms, (int64_t)RETENTION_CLEANUPS);
+    sqlite3_stmt *row = store_ask(scheduler->store,
+                                  "SELECT id, ended_at FROM tasks INDEXED BY tasks_ended"
+                                  " WHERE terminal = 1 AND (ended_at, id) > (?1, ?2)"
+                                  " AND ended_at < ?3 AND stage = 'done'"
+                                  " ORDER BY ended_at, id LIMIT ?4",
+                                  "iiii", meta_number(scheduler, "cleaned_ended_at", 0),
+                                  meta_number(scheduler, "cleaned_task", 0), before_ms,
+                                  (int64_t)RETENTION_CLEANUPS);
     while (store_row(scheduler->store, row))
-        out[count++] = (struct over){.id = column_int(row, 0),
-                                     .ended_at = column_int(row, 1),
-                                     .project = xstrdup(column_text(row, 2))};
+        out[count++] = (struct over){.task = column_int(row, 0), .ended_at = column_int(row, 1)};
     return count;
 }
 
-static void order_cleanup(struct scheduler *scheduler, int64_t task)
+/* A project that the configuration no longer names has no runner to clean up after it. */
+static void order_cleanup(struct scheduler *scheduler, int64_t id)
 {
-    char reason[120];
-    reason_format(REASON_QUEUED, NULL, reason, sizeof reason);
-    store_run(
-        scheduler->store,
-        "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, priority, input,"
-        " created_at, reason) SELECT id, project, repo, entry, stage, ?2, 'cleanup', priority,"
-        " '{}', ?3, ?4 FROM tasks WHERE id = ?1",
-        "iiis", task, (int64_t)STAGE_DONE, scheduler->now_ms, reason);
-    store_run(scheduler->store, "UPDATE tasks SET cleanup_job = ?2 WHERE id = ?1", "ii", task,
-              store_last_id(scheduler->store));
+    struct task task;
+    if (!task_load(scheduler, id, &task))
+        return;
+    if (scheduler_project(scheduler, task.project))
+        store_run(scheduler->store, "UPDATE tasks SET cleanup_job = ?2 WHERE id = ?1", "ii", id,
+                  job_add(scheduler, &task, &(struct job_order){.kind = JOB_CLEANUP}));
+    task_free(&task);
 }
 
 static size_t order_cleanups(struct scheduler *scheduler, int64_t before_ms)
 {
     struct over over[RETENTION_CLEANUPS];
     size_t count = read_over(scheduler, before_ms, over);
-    for (size_t i = 0; i < count; i++) {
-        if (scheduler_project(scheduler, over[i].project))
-            order_cleanup(scheduler, over[i].id);
-        free(over[i].project);
-    }
+    for (size_t i = 0; i < count; i++)
+        order_cleanup(scheduler, over[i].task);
     if (count) {
         meta_set(scheduler, "cleaned_ended_at", over[count - 1].ended_at);
-        meta_set(scheduler, "cleaned_task", over[count - 1].id);
+        meta_set(scheduler, "cleaned_task", over[count - 1].task);
     }
     return count;
 }

@@ -142,6 +142,16 @@ class Instance:
                 self.process.wait(10)
         return pid
 
+    def rows(self, query, *values):
+        """Of main.db, read where the instance sees it."""
+        script = ("import json, sqlite3, sys; path, query, *values = sys.argv[1:]\n"
+                  "db = sqlite3.connect('file:' + path + '?mode=ro', uri=True, timeout=5)\n"
+                  "print(json.dumps(db.execute(query, values).fetchall()))")
+        done = subprocess.run([*self.prefix, "/usr/bin/python3", "-c", script,
+                               f"{self.dir}/home/db/main.db", query, *values],
+                              check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)
+
     def agents(self):
         """Living agents: run id -> pid."""
         found = {}

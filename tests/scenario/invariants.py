@@ -1,9 +1,7 @@
 """What must hold after every finished journey, whatever was killed on the way. Looked at from outside."""
 
 import json
-import sqlite3
 from collections import Counter
-from contextlib import closing
 
 from harness import git
 
@@ -90,10 +88,8 @@ def check_statuses(issue, rejections):
 def dropped_starts(instance, key):
     """How many start comments of each role the end of the task dropped undelivered. It drops no
     other comment."""
-    with closing(sqlite3.connect(f"file:{instance.home}/db/main.db?mode=ro", uri=True)) as database:
-        rows = database.execute("SELECT e.author, e.body FROM effects e JOIN tasks t ON t.id = e.task"
-                                " WHERE t.key = ? AND e.kind = 'comment' AND e.state = 'dropped'",
-                                (key,)).fetchall()
+    rows = instance.rows("SELECT e.author, e.body FROM effects e JOIN tasks t ON t.id = e.task"
+                         " WHERE t.key = ? AND e.kind = 'comment' AND e.state = 'dropped'", key)
     assert all(" started \u00b7 attempt " in body[:60] for _, body in rows), rows
     return Counter(author for author, _ in rows)
 
@@ -136,3 +132,18 @@ def check_all(instance, key, rejections=0):
     issue = instance.issue(key)
     check_statuses(issue, rejections)
     check_comments(issue, task, rejections, dropped_starts(instance, key))
+
+
+def check_end(instance, key):
+    """What holds whatever became of its agents on the way."""
+    task = instance.task(key)
+    check_jobs(task)
+    check_runs(instance, task)
+    check_forge(instance, task)
+    check_commits(instance, task)
+    comments = [comment["id"] for comment in instance.issue(key)["comments"]]
+    assert len(comments) == len(set(comments)), f"{key}: said twice"
+    lost = [run for run in task["runs"] if run["outcome"] == "lost"]
+    attempts = Counter((run["job"], run["attempt"]) for run in task["runs"] if run["outcome"] == "lost")
+    assert all(count <= 3 for count in attempts.values()), (key, attempts)
+    return len(lost)

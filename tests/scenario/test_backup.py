@@ -9,11 +9,10 @@ import subprocess
 import tarfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from harness import BIN, ROOT, Instance, alive
+from harness import BIN, ROOT, alive
 
 SCHEMAS = ROOT / "tests/fixtures/schema"
 

@@ -1,23 +1,20 @@
 """The whole home on a small disk of its own that becomes full, or read-only, at any moment of the journeys:
 503, nothing acknowledged is lost, no half file is read, and all goes on by itself.
 
-The disk is a tmpfs in a mount namespace that a sleeping process holds; without the right to make one the
-tests are skipped. Rounds: ORCH_DISK_ROUNDS (6) from ORCH_DISK_SEED."""
+Rounds: ORCH_DISK_ROUNDS (6) from ORCH_DISK_SEED."""
 
 import json
 import os
 import random
-import shutil
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
+from disk_kit import SmallDisk
 from harness import Instance
-from invariants import check_all
-from test_storm import Journeys, check_end, runs_under_way
+from invariants import check_all, check_end
+from journeys import Journeys, runs_under_way
 
 DISK_KB = 64 * 1024
 ROUNDS = int(os.environ.get("ORCH_DISK_ROUNDS", "6"))
@@ -27,46 +24,23 @@ SEED = int(os.environ.get("ORCH_DISK_SEED", "1"))
 class SmallHome(Instance):
     def __init__(self, plan):
         super().__init__(plan=plan)
-        self.real_home = self.home
-        self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
-             'cp -a "$0" "$0.copy"; mount -t tmpfs -o size=$1k small "$0"; cp -a "$0.copy/." "$0/"; '
-             'echo mounted; exec sleep 900', self.home, str(DISK_KB)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if self.holder.stdout.readline() != "mounted\n":
-            words = self.holder.stderr.read().strip()
+        try:
+            self.disk = SmallDisk(self.home, DISK_KB)
+        except pytest.skip.Exception:
             self.close()
-            pytest.skip(f"no tmpfs in a private namespace: {words}")
-        self.prefix = ["nsenter", "--target", str(self.holder.pid), "--mount", "--root", "--"]
-        self.home = Path(f"/proc/{self.holder.pid}/root{self.real_home}")
+            raise
+        self.prefix = self.disk.prefix
+        self.home = self.disk.outside
         self.repo = self.home / "forge/sample.git"
-
-    def inside(self, *command, check=True):
-        return subprocess.run([*self.prefix, *map(str, command)], check=check, capture_output=True,
-                              text=True)
-
-    def fill(self):
-        """To the last byte."""
-        for size in ("64k", "1k", "1"):
-            self.inside("dd", "if=/dev/zero", f"of={self.real_home}/filler.{size}", f"bs={size}",
-                        "conv=notrunc", "oflag=append", check=False)
-
-    def free(self):
-        self.inside("sh", "-c", f"rm -f {self.real_home}/filler.*")
-
-    def remount(self, how):
-        self.inside("mount", "-o", f"remount,{how}", self.real_home)
 
     def close(self, keep=False):
         super().close(keep)
-        self.holder.kill()
-        self.holder.wait()
+        if self.prefix:
+            self.disk.close()
 
 
 @pytest.fixture
 def small_home(request):
-    if not (shutil.which("unshare") and shutil.which("nsenter")):
-        pytest.skip("no unshare and nsenter")
     made = []
 
     def make(**plan):
@@ -105,14 +79,6 @@ class Sender:
         return [word for word in self.kept if word not in bodies]
 
 
-def go_on(instance, journeys, seconds):
-    end = time.monotonic() + seconds
-    while journeys.live and time.monotonic() < end:
-        journeys.step()
-        time.sleep(0.05)
-    assert not journeys.live, f"not done: {journeys.live}\n{instance.story()}"
-
-
 def all_json_is_whole(instance):
     """Files that appear by rename."""
     for path in instance.home.glob("runs/*/*"):
@@ -130,15 +96,15 @@ def test_full_at_any_moment(small_home):
         journeys.refill(2)
         journeys.step()
         time.sleep(source.random() * 0.8)
-        instance.fill()
+        instance.disk.fill()
         end = time.monotonic() + 1 + source.random()
         while time.monotonic() < end:
             sender.send()
             time.sleep(0.02)
-        instance.free()
+        instance.disk.free()
         all_json_is_whole(instance)
         sender.send()
-    go_on(instance, journeys, 180)
+    journeys.run_out(180)
     sender.check()
     assert sender.kept
     for key in journeys.done:
@@ -166,7 +132,8 @@ def test_read_only_at_any_moment(small_home):
                 except ProcessLookupError:
                     pass
         end = time.monotonic() + 10
-        while instance.inside("mount", "-o", "remount,ro", instance.real_home, check=False).returncode:
+        remount = ["mount", "-o", "remount,ro", instance.disk.folder]
+        while instance.disk.run(*remount, check=False).returncode:
             assert time.monotonic() < end, "somebody still writes"
             time.sleep(0.05)
         instance.start(wait=False)
@@ -175,12 +142,12 @@ def test_read_only_at_any_moment(small_home):
             sender.send()
             time.sleep(0.05)
         assert instance.process.poll() is None, "the supervisor waits with the others"
-        instance.remount("rw")
+        instance.disk.run("mount", "-o", "remount,rw", instance.disk.folder)
         all_json_is_whole(instance)
         instance.wait_up(60)
         sender.send()
     instance.wait_up(60)
-    go_on(instance, journeys, 180)
+    journeys.run_out(180)
     sender.check()
     assert sender.kept
     for key in journeys.done:
@@ -195,14 +162,14 @@ def test_below_the_low_water_mark_nothing_is_claimed_and_it_is_said(small_home):
     config = json.loads(instance.config.read_text())
     config["disk"]["low_water_mb"] = 20
     instance.config.write_text(json.dumps(config))
-    instance.inside("dd", "if=/dev/zero", f"of={instance.real_home}/filler.0", "bs=1M", "count=50")
+    instance.disk.run("dd", "if=/dev/zero", f"of={instance.disk.folder}/filler.0", "bs=1M", "count=50")
     instance.start()
     key = instance.new_issue(1)
     instance.wait_for(lambda: [job for job in instance.http("GET", "/queue")[1]["queued"]
                                if job["reason"] and job["reason"].startswith("disk")], 30,
                       "the job says that it waits for the disk")
     assert instance.agents() == {} and instance.starts() == []
-    instance.free()
+    instance.disk.free()
     instance.approve(key, 60)
     instance.wait_stage(key, "done", 60)
     check_all(instance, key)

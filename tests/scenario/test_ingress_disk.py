@@ -5,51 +5,20 @@ Mutation tried, red in each test: an event that failed answered with 202."""
 
 import json
 import resource
-import shutil
-import subprocess
 import time
 
 import pytest
+from disk_kit import SmallDisk
 from ingress_kit import wait_for
 
 DISK_KB = 16384
 
 
-class SmallDisk:
-    """A tmpfs in a mount namespace of its own, which a sleeping process holds."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c",
-             f"mount -t tmpfs -o size={DISK_KB}k small {folder} && echo mounted && exec sleep 600"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if self.holder.stdout.readline() != "mounted\n":
-            pytest.skip(f"no tmpfs in a private namespace: {self.holder.stderr.read().strip()}")
-        self.prefix = ["nsenter", "--target", str(self.holder.pid), "--mount", "--root", "--"]
-
-    def run(self, *command):
-        return subprocess.run([*self.prefix, *command], check=True, capture_output=True, text=True)
-
-    def fill(self):
-        """All but the last pages."""
-        subprocess.run([*self.prefix, "dd", "if=/dev/zero", f"of={self.folder}/filler", "bs=4k"],
-                       capture_output=True, check=False)
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-        self.holder.stdout.close()
-        self.holder.stderr.close()
-
-
 @pytest.fixture
 def small_disk(make_ingress):
-    if not (shutil.which("unshare") and shutil.which("nsenter")):
-        pytest.skip("no unshare and nsenter")
     ingress = make_ingress(start=False)
     (ingress.home / "db").mkdir(parents=True)
-    disk = SmallDisk(ingress.home / "db")
+    disk = SmallDisk(ingress.home / "db", DISK_KB)
     ingress.prefix = disk.prefix
     ingress.start()
     yield ingress, disk
@@ -94,7 +63,7 @@ def test_a_full_disk(small_disk):
     accepted = []
     for n in range(50):
         assert send(ingress, n, accepted) == 202
-    disk.fill()
+    disk.fill("4k")  # all but the last pages
     for turn in range(2):
         n = 1000 * (turn + 1)
         wait_for(lambda: send(ingress, time.monotonic_ns(), accepted) == 503, 10, "the disk is full")
@@ -107,7 +76,7 @@ def test_a_full_disk(small_disk):
             ingress.kill()
             ingress.start(wait=False).wait_listening()
             wait_for(lambda: says_so(ingress), 5, "it answers although it cannot write")
-    disk.run("rm", f"{ingress.home}/db/filler")
+    disk.free()
     wait_for(lambda: is_well(ingress), 5, "it recovers by itself")
     for n in range(5000, 5050):
         assert send(ingress, n, accepted) == 202

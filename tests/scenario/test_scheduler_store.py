@@ -1,14 +1,12 @@
 """A database that cannot be written: nothing is acknowledged that was not written, everybody says so, and
-it goes on by itself. The disk is a small tmpfs in a mount namespace of the instance's own; without the
-right to make one the test is skipped."""
+it goes on by itself."""
 
-import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from harness import BIN, ROOT, Instance
+from disk_kit import SmallDisk
+from harness import Instance
 from invariants import check_all
 
 DISK_KB = 8192
@@ -23,58 +21,40 @@ sys.stdin.read()
 """
 
 
-def may_mount():
-    tried = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"],
-                           capture_output=True, text=True, check=False)
-    return None if tried.returncode == 0 else tried.stderr.strip() or "unshare -m failed"
+class SmallDatabase(Instance):
+    """home/db lies on a disk of its own."""
 
-
-class SmallDisk(Instance):
-    """home/db lies on a disk of its own, seen by the instance alone."""
-
-    def start(self, wait=True, environment=None):
-        (self.home / "db").mkdir(exist_ok=True)
-        env = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
-        script = (f'mount -t tmpfs -o size={DISK_KB}k none "$0/db" && exec "$1" run -c "$2" --sv "$3"')
-        with open(self.dir / "supervisor.log", "ab") as log:
-            self.process = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", script, self.home, BIN / "orchestrator", self.config,
-                 ROOT / "sv"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env={**env, "ORCH_CRASH_DIR": str(self.crash_dir)}, start_new_session=True)
-        self.supervisors.append(self.process)
-        if wait:
-            self.wait_up()
-        return self
-
-    @property
-    def filler(self):
-        return Path(f"/proc/{self.process.pid}/root{self.home}/db/filler")
+    def __init__(self, plan):
+        super().__init__(plan=plan)
+        (self.home / "db").mkdir()
+        try:
+            self.disk = SmallDisk(self.home / "db", DISK_KB)
+        except pytest.skip.Exception:
+            self.close()
+            raise
+        self.prefix = self.disk.prefix
 
     def fill_disk(self):
         """Room that SQLite has in its log stays unused: with somebody who reads, it is not begun anew."""
         self.reader = subprocess.Popen(
-            ["nsenter", "-t", str(self.process.pid), "--mount", "--root", "/usr/bin/python3", "-c", READER,
-             self.home / "db/main.db"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            [*self.prefix, "/usr/bin/python3", "-c", READER, self.home / "db/main.db"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.reader.stdout.readline() == b"reads\n"
-        with open(self.filler, "wb", buffering=0) as file:
-            for size in (65536, 4096, 512, 1):
-                try:
-                    while file.write(b"x" * size):
-                        pass
-                except OSError:
-                    continue
+        self.disk.fill()
 
     def free_disk(self):
         self.reader.communicate(timeout=20)
-        self.filler.unlink()
+        self.disk.free()
+
+    def close(self, keep=False):
+        super().close(keep)
+        if self.prefix:
+            self.disk.close()
 
 
 @pytest.fixture
 def small_disk(request):
-    reason = may_mount()
-    if reason:
-        pytest.skip(f"no mount namespace of our own: {reason}")
-    instance = SmallDisk(plan={"developer": {"sleep_s": 2}})
+    instance = SmallDatabase({"developer": {"sleep_s": 2}})
     yield instance
     instance.close(keep=getattr(request.node, "failed", False))
 

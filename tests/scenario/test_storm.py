@@ -4,7 +4,6 @@ ORCH_STORM_ROUNDS (20) rounds from ORCH_STORM_SEED (1). A round is one kill and 
 random moment of a random service or the supervisor, or at a named crash point. Keepers and agents are
 spared there; the second storm takes them too, and then tasks may be blocked, with their reason."""
 
-import json
 import os
 import random
 import re
@@ -13,61 +12,18 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from harness import ROOT, SERVICES, alive
-from invariants import check_all, check_commits, check_forge, check_jobs, check_runs
+from harness import ROOT, SERVICES
+from invariants import check_all, check_end
+from journeys import Journeys, runs_under_way
 
 ROUNDS = int(os.environ.get("ORCH_STORM_ROUNDS", "20"))
 SEED = int(os.environ.get("ORCH_STORM_SEED", "1"))
-IN_FLIGHT = 3
 POINT_WAIT_S = 15
 
 
 def crash_points():
     text = (ROOT / "lib/crash_points.def").read_text()
     return re.findall(r'^CRASH_POINT\(\w+, "([\w-]+)", "(\w+):', text, re.MULTILINE)
-
-
-class Journeys:
-    """Always so many tasks on their way; approves as the person would. patient: one that is blocked is
-    looked at and goes on."""
-
-    def __init__(self, instance, patient=False):
-        self.instance, self.next, self.live, self.done = instance, 1, [], []
-        self.patient, self.blocked = patient, Counter()
-
-    def step(self):
-        for key in list(self.live):
-            task = self.instance.task(key)
-            if task.get("stage") == "done":
-                self.live.remove(key)
-                self.done.append(key)
-            elif (task.get("parked") or {}).get("for") == "approval":
-                self.instance.http("POST", f"/tasks/{key}/approve", {"actor": "ada"}, timeout=5)
-            blocked = (task.get("blocked") or {}).get("reason")
-            assert not blocked or self.patient, f"{key}: {blocked}\n{self.instance.story()}"
-            if blocked:
-                assert re.match(r"[a-z-]+: \S", blocked), f"{key} is blocked without a reason: {blocked}"
-                self.blocked[blocked.split(":")[0]] += 1
-                self.instance.http("POST", f"/tasks/{key}/retry", {"actor": "ada"}, timeout=5)
-
-    def refill(self, wanted=IN_FLIGHT):
-        while len(self.live) < wanted:
-            # every fourth webhook is lost: the reconciler finds the issue
-            self.live.append(self.instance.new_issue(self.next, announce=self.next % 4 != 0))
-            self.next += 1
-
-
-def runs_under_way(instance):
-    """(agent, keeper) of each run whose keeper lives, started or not."""
-    found = []
-    for path in instance.home.glob("runs/*/agent.pid"):
-        try:
-            pids = json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError):
-            continue
-        if alive(pids["keeper_pid"]):
-            found.append((pids["pid"], pids["keeper_pid"]))
-    return found
 
 
 def kill_below(instance, journeys, random_source):
@@ -131,33 +87,14 @@ def test_storm(make_instance):
             (hits if kill_at_point(instance, journeys, point) else missed)[point] += 1
         instance.wait_up()
         journeys.step()
-    end = time.monotonic() + 180
-    while journeys.live and time.monotonic() < end:
-        journeys.step()
-        time.sleep(0.05)
+    journeys.run_out(180)
     print(f"\nstorm: seed {SEED}, {ROUNDS} rounds, {len(journeys.done)} journeys")
     for name, count in sorted(hits.items()):
         print(f"  {name:28} {count}")
     for name, count in sorted(missed.items()):
         print(f"  {name:28} not reached {count} times")
-    assert not journeys.live, f"not done: {journeys.live}\n{instance.story()}"
     for key in journeys.done:
         check_all(instance, key, rejections=1)
-
-
-def check_end(instance, key):
-    """What holds whatever became of its agents on the way."""
-    task = instance.task(key)
-    check_jobs(task)
-    check_runs(instance, task)
-    check_forge(instance, task)
-    check_commits(instance, task)
-    comments = [comment["id"] for comment in instance.issue(key)["comments"]]
-    assert len(comments) == len(set(comments)), f"{key}: said twice"
-    lost = [run for run in task["runs"] if run["outcome"] == "lost"]
-    attempts = Counter((run["job"], run["attempt"]) for run in task["runs"] if run["outcome"] == "lost")
-    assert all(count <= 3 for count in attempts.values()), (key, attempts)
-    return len(lost)
 
 
 def left_over(instance):
@@ -182,11 +119,7 @@ def test_storm_below(make_instance):
             hits[kill_below(instance, journeys, source)] += 1
         instance.wait_up()
         journeys.step()
-    end = time.monotonic() + 240
-    while journeys.live and time.monotonic() < end:
-        journeys.step()
-        time.sleep(0.05)
-    assert not journeys.live, f"not done: {journeys.live}\n{instance.story()}"
+    journeys.run_out(240)
     lost = sum(check_end(instance, key) for key in journeys.done)
     print(f"\nstorm below: seed {SEED}, {ROUNDS} rounds, {len(journeys.done)} journeys, {lost} lost runs,"
           f" blocked on the way: {dict(journeys.blocked)}")

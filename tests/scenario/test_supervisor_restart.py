@@ -6,7 +6,7 @@ import subprocess
 import time
 
 from harness import alive
-from supervisor_kit import READY, SLEEP, make_tree, note, tree  # noqa: F401
+from supervisor_kit import READY, SLEEP, make_tree, tree  # noqa: F401
 
 BEAT = 'echo "a $(date +%s%N)" >>"$NOTES"\n'
 
