@@ -313,7 +313,8 @@ static int take_number(struct forge *forge, struct pull_request *pull, const cha
     free(numbers);
     char *temporary = xformat("%s/.new.%d", folder, (int)gettid());
     int result = -1;
-    for (int tries = 0; tries < NUMBER_TRIES && result < 0; tries++, number++) {
+    bool taken = false;
+    for (int tries = 0; tries < NUMBER_TRIES && !taken; tries++, number++) {
         pull->number = number;
         json_t *object = json_object();
         fill(object, pull);
@@ -321,8 +322,8 @@ static int take_number(struct forge *forge, struct pull_request *pull, const cha
         json_decref(object);
         if (file_write_durable(temporary, text, strlen(text), 0644) < 0)
             tries = NUMBER_TRIES;
-        else if (link(temporary, path) == 0)
-            result = file_sync_dir(folder);
+        else if ((taken = link(temporary, path) == 0))
+            result = file_sync_dir(folder); /* failed: it is there all the same, and found next time */
         else if (errno != EEXIST)
             tries = NUMBER_TRIES;
         free(text);
