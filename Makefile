@@ -57,6 +57,7 @@ $(eval $(call PROGRAM,orch-ingress,services/ingress/main.c,$(call archive,servic
 $(eval $(call PROGRAM,orch-scheduler,services/scheduler/main.c,$(call archive,services/scheduler) $(INBOX_READ) $(COMMON),-lsqlite3 $(LIBS_COMMON)))
 $(eval $(call PROGRAM,orch-runner,services/runner/main.c,$(call archive,services/runner) $(call archive,lib/forge) $(COMMON),$(LIBS_COMMON)))
 $(eval $(call PROGRAM,orch-keeper,services/runner/keeper_main.c,$(call archive,services/runner) $(call archive,lib),-ljansson))
+$(eval $(call PROGRAM,orch-as,services/runner/as_main.c,$(call archive,lib),))
 $(eval $(call PROGRAM,orch-reaper,services/reaper/main.c,$(call archive,services/reaper) $(COMMON),$(LIBS_COMMON)))
 $(eval $(call PROGRAM,orch-reconciler,services/reconciler/main.c,$(call archive,services/reconciler) $(call archive,lib/tracker) $(call archive,lib/forge) $(COMMON),$(LIBS_COMMON)))
 $(eval $(call PROGRAM,orch-monitor,services/monitor/main.c,$(call archive,services/monitor) $(COMMON),$(LIBS_COMMON)))
@@ -208,7 +209,9 @@ install: all
 	[ -e $(CONFIG)/orchestrator.yaml ] || install -m 644 packaging/orchestrator.yaml $(CONFIG)
 	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || getent passwd orchestrator >/dev/null || \
 	  useradd --system --home-dir /var/lib/orchestrator --shell /usr/sbin/nologin orchestrator
-# What people wrote stays: configuration, data, the user who owns them.
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || getent passwd orchestrator-agent >/dev/null || \
+	  useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin orchestrator-agent
+# What people wrote stays: configuration, data, the users who own them.
 uninstall:
 	rm -f $(PROGRAMS:$(BUILD)/bin/%=$(DESTDIR)$(PREFIX)/bin/%) $(UNIT) $(SYSUSERS)
 	rm -rf $(SHARE) $(DOC)

@@ -47,10 +47,10 @@ const char *const config_type_names[] = {"text",          "integer", "number",
 /* A name that ends in _ stands for all that begin so. What an agent is told is here too: the
  * orchestrator may be started by its own agent, in a test of itself. */
 const char *const config_other_variables[] = {
-    "ORCH_CONFIG", "ORCH_SV_DIR", "ORCH_NOTIFY_FD", "ORCH_PID1",      "ORCH_URL",
-    "ORCH_ROLE",   "ORCH_STAGE",  "ORCH_TASK",      "ORCH_RUN",       "ORCH_ATTEMPT",
-    "ORCH_TEST_",  "ORCH_STORM_", "ORCH_BENCH_",    "ORCH_CRASH_DIR", "ORCH_OPERATOR_TOKEN",
-    "ORCH_DEMO_",  NULL};
+    "ORCH_CONFIG",    "ORCH_SV_DIR",         "ORCH_NOTIFY_FD", "ORCH_PID1",   "ORCH_URL",
+    "ORCH_ROLE",      "ORCH_STAGE",          "ORCH_TASK",      "ORCH_RUN",    "ORCH_ATTEMPT",
+    "ORCH_WORKSPACE", "ORCH_AGENTS_DIR",     "ORCH_TEST_",     "ORCH_STORM_", "ORCH_BENCH_",
+    "ORCH_CRASH_DIR", "ORCH_OPERATOR_TOKEN", "ORCH_DEMO_",     NULL};
 
 char *config_env_name(const struct config_key *key)
 {

@@ -42,7 +42,40 @@ static int pipe_cloexec(int ends[2])
     return pipe2(ends, O_CLOEXEC);
 }
 
-/* dup2 in the child drops close-on-exec, so only the three standard descriptors reach it. */
+/* The arguments with orch-as in front; caller frees the array and its first three. */
+static const char **as_another(const struct process_spec *spec)
+{
+    size_t count = 0;
+    while (spec->argv[count])
+        count++;
+    const char **argv = xcalloc(count + 5, sizeof *argv);
+    argv[0] = process_beside("orch-as");
+    argv[1] = xformat("%u", (unsigned)spec->as->uid);
+    argv[2] = xformat("%u", (unsigned)spec->as->gid);
+    argv[3] = spec->cwd ? spec->cwd : "/"; /* ours may be closed to that user */
+    memcpy(argv + 4, spec->argv, (count + 1) * sizeof *argv);
+    return argv;
+}
+
+static int spawn(const struct process_spec *spec, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, pid_t *pid)
+{
+    char *const *env = spec->env ? (char *const *)(uintptr_t)spec->env : environ;
+    const char **longer = spec->as ? as_another(spec) : NULL;
+    const char *const *argv = longer ? longer : spec->argv;
+    if (longer)
+        identity_lend();
+    int failure =
+        posix_spawnp(pid, argv[0], actions, attributes, (char *const *)(uintptr_t)argv, env);
+    if (longer)
+        identity_keep();
+    for (int i = 0; longer && i < 3; i++)
+        free((void *)(uintptr_t)longer[i]);
+    free(longer);
+    return failure;
+}
+
+/* dup2 in the child drops close-on-exec, so only these descriptors reach it. */
 static int spawn_child(const struct process_spec *spec, int in, int out, int err, pid_t *pid)
 {
     posix_spawn_file_actions_t actions;
@@ -55,16 +88,16 @@ static int spawn_child(const struct process_spec *spec, int in, int out, int err
     posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-    if (spec->cwd)
+    if (spec->socket)
+        posix_spawn_file_actions_adddup2(&actions, spec->socket, PROCESS_SOCKET);
+    if (spec->cwd && !spec->as)
         posix_spawn_file_actions_addchdir_np(&actions, spec->cwd);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                               POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    char *const *env = spec->env ? (char *const *)(uintptr_t)spec->env : environ;
-    int failure = posix_spawnp(pid, spec->argv[0], &actions, &attributes,
-                               (char *const *)(uintptr_t)spec->argv, env);
+    int failure = spawn(spec, &actions, &attributes, pid);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     errno = failure;
@@ -230,6 +263,30 @@ int process_run(const struct process_spec *spec, struct process_result *result)
     result->err_size = child.err_text.size;
     result->err = buffer_take(&child.err_text);
     return 0;
+}
+
+pid_t process_serve(const struct process_spec *spec, int socket)
+{
+    pid_t pid = -1;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (null < 0)
+        return -1;
+    int result = spawn_child(spec, socket, socket, null, &pid);
+    int saved = errno;
+    close(null);
+    errno = saved;
+    return result < 0 ? -1 : pid;
+}
+
+void process_end(pid_t pid, int64_t wait_ms)
+{
+    int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd end = {pid_fd, POLLIN, 0};
+    if (pid_fd < 0 || poll(&end, 1, (int)wait_ms) <= 0)
+        kill(-pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    close_fd(&pid_fd);
 }
 
 void process_result_free(struct process_result *result)

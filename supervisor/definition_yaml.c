@@ -1,6 +1,7 @@
 /* One service.yaml -> struct definition. Strict: an unknown or repeated key is an error. */
 #include "supervisor/definitions.h"
 
+#include <linux/capability.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -113,6 +114,29 @@ static int read_limits(struct reading *reading, const yaml_node_t *node)
     return 0;
 }
 
+static int read_capabilities(struct reading *reading, const yaml_node_t *node)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } known[CAPABILITIES_MAX] = {
+        {"chown", CAP_CHOWN}, {"kill", CAP_KILL}, {"setgid", CAP_SETGID}, {"setuid", CAP_SETUID}};
+    char words[CAPABILITIES_MAX][SERVICE_NAME_SIZE];
+    size_t count = 0;
+    if (read_words(reading, node, "capabilities", words[0], SERVICE_NAME_SIZE, CAPABILITIES_MAX,
+                   &count))
+        return -1;
+    for (size_t word = 0; word < count; word++) {
+        size_t i = 0;
+        while (i < CAPABILITIES_MAX && strcmp(known[i].name, words[word]) != 0)
+            i++;
+        if (i == CAPABILITIES_MAX)
+            return fail(reading, node, "capabilities: %s: not one that can be given", words[word]);
+        reading->definition->capabilities |= 1U << known[i].number;
+    }
+    return 0;
+}
+
 static int read_name(struct reading *reading, const yaml_node_t *node, const char *key, char *out)
 {
     const char *text = text_of(node);
@@ -149,6 +173,8 @@ static int read_key(struct reading *reading, const yaml_node_t *key, const yaml_
     }
     if (strcmp(name, "limits") == 0)
         return read_limits(reading, value);
+    if (strcmp(name, "capabilities") == 0)
+        return read_capabilities(reading, value);
     if (strcmp(name, "user") == 0)
         return read_name(reading, value, name, definition->user);
     if (strcmp(name, "group") == 0)
@@ -216,6 +242,7 @@ int definition_parse(struct definition *definition, const char *text, char *faul
     definition->stop_ms = STOP_DEFAULT_S * 1000;
     definition->after_count = definition->section_count = definition->limit_count = 0;
     definition->has_user = false;
+    definition->capabilities = 0;
     definition->user[0] = '\0';
     if (!yaml_parser_initialize(&parser))
         return fail(&reading, NULL, "out of memory");

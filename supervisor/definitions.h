@@ -7,6 +7,8 @@
  *   notification-fd: 3         says ready by a newline there; without it, ready once it runs
  *   shutdown-timeout-s: 5      between SIGTERM and SIGKILL
  *   user: name                 its user, primary and supplementary groups (group: name overrides)
+ *   capabilities: [setuid]     that it keeps or gets where it is not root and its supervisor has
+ *                              them: chown kill setgid setuid; a service without the key gets none
  *   limits: {nofile: 1024}     as core cpu data fsize memlock nofile nproc stack; bytes, s or count
  *   config: [http, projects]   sections whose change restarts it at SIGHUP ("" = top-level keys) */
 #ifndef ORCH_SUPERVISOR_DEFINITIONS_H
@@ -26,6 +28,7 @@ enum {
     SECTIONS_MAX = 32,
     SECTION_SIZE = 40,
     LIMITS_MAX = 9,
+    CAPABILITIES_MAX = 4,
     GROUPS_MAX = 64,
     YAML_SIZE = 4096,
     STOP_DEFAULT_S = 5,
@@ -52,6 +55,7 @@ struct definition {
     gid_t groups[GROUPS_MAX];
     size_t group_count;
     char user[SERVICE_NAME_SIZE]; /* "" where none */
+    uint32_t capabilities;        /* bits by number, as in linux/capability.h */
     struct service_limit limits[LIMITS_MAX];
     size_t limit_count;
     char sections[SECTIONS_MAX][SECTION_SIZE];

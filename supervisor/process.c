@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,6 +40,29 @@ static int change_user(const struct definition *definition)
     return 0;
 }
 
+/* Ambient ones, which a program without any of its own inherits. What this process does not have
+ * cannot be given; who needs it says so. */
+static int give_capabilities(const struct definition *definition)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -1;
+    uint32_t given = definition ? definition->capabilities & data[0].permitted : 0;
+    if (!given)
+        return 0;
+    data[0].inheritable = data[0].permitted = data[0].effective = given;
+    data[1] = (struct __user_cap_data_struct){0};
+    if (syscall(SYS_capset, &header, data) < 0)
+        return -1;
+    for (int number = 0; number < 32; number++) {
+        if (given & (1U << number) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int place_descriptors(const struct process_start *start)
 {
     if (dup2(start->input_fd, 0) < 0 || dup2(start->output_fd, 1) < 0 ||
@@ -70,8 +94,12 @@ __attribute__((no_sanitize("address", "undefined"))) static int child_main(void 
         struct rlimit limit = {definition->limits[i].value, definition->limits[i].value};
         DO("limits", setrlimit((__rlimit_resource_t)definition->limits[i].resource, &limit));
     }
-    if (definition && definition->has_user)
+    if (definition && definition->has_user) {
+        DO("user", prctl(PR_SET_KEEPCAPS, definition->capabilities != 0, 0, 0, 0));
         DO("user", change_user(definition));
+    }
+    if (geteuid() != 0) /* root's programs have all of them */
+        DO("capabilities", give_capabilities(definition));
     /* After the change of user, which clears it; before the look at who our parent is, or its death
      * in between would go unnoticed. */
     DO("parent death signal", prctl(PR_SET_PDEATHSIG, SIGKILL));

@@ -187,11 +187,19 @@ static bool may_pass(int error)
 static int try_home(const char *home)
 {
     char path[PATH_MAX];
-    if (snprintf(path, sizeof path, "%s/lock", home) >= PATH_MAX || file_make_dirs(path, 0755) < 0)
+    if (snprintf(path, sizeof path, "%s/lock", home) >= PATH_MAX || file_make_dirs(path, 0700) < 0)
         return -1;
     if (snprintf(path, sizeof path, "%s/lock/.written", home) >= PATH_MAX)
         return -1;
-    return file_write_atomic(path, "\n", 1, 0600);
+    /* in place: what is there already is enough to start with on a disk that is full */
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -1;
+    int result = write(fd, "\n", 1) == 1 ? 0 : -1;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return result;
 }
 
 /* A pause between two tries; true where we were asked to end before we began. */

@@ -123,6 +123,23 @@ static void check_kernel(struct doctor *doctor)
                 "agents run without a cage; a kernel with Landlock (5.13, lsm=landlock) gives one");
 }
 
+/* Whether the runner may become that user is the runner's to say: it does not start where it may
+ * not. */
+static void check_agents_user(struct doctor *doctor)
+{
+    const char *name = doctor->config->agent_user;
+    struct identity user;
+    if (!*name)
+        doctor_note(doctor, WARNING, "agent.user",
+                    xstrdup("none: agents are processes of our own user. sockets: not protected"),
+                    "name a user of their own; the image and make install have one");
+    else if (identity_find(name, &user) < 0)
+        doctor_note(doctor, BAD, "agent.user", xformat("%s: there is no such user", name),
+                    "useradd --system orchestrator-agent, and agent.user: orchestrator-agent");
+    else
+        doctor_note(doctor, GOOD, "agent.user", xformat("%s (%u)", name, (unsigned)user.uid), NULL);
+}
+
 static void check_nng(struct doctor *doctor)
 {
     const char *version = nng_version();
@@ -237,6 +254,7 @@ enum ctl_exit ctl_doctor(struct ctl *ctl)
     check_kernel(&doctor);
     check_nng(&doctor);
     if (doctor.config) {
+        check_agents_user(&doctor);
         check_folder(&doctor, "home", doctor.config->home);
         check_folder(&doctor, "run_dir", doctor.config->run_dir);
         check_disk(&doctor);

@@ -323,7 +323,8 @@ static int take_number(struct forge *forge, struct pull_request *pull, const cha
         if (file_write_durable(temporary, text, strlen(text), 0644) < 0)
             tries = NUMBER_TRIES;
         else if ((taken = link(temporary, path) == 0))
-            result = file_sync_dir(folder); /* failed: it is there all the same, and found next time */
+            result =
+                file_sync_dir(folder); /* failed: it is there all the same, and found next time */
         else if (errno != EEXIST)
             tries = NUMBER_TRIES;
         free(text);

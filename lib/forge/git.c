@@ -1,4 +1,4 @@
-#include "lib/forge/git.h"
+#include "lib/forge/git_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,6 +96,11 @@ done:;
     return git;
 }
 
+const char *const *git_environment(const struct git *git)
+{
+    return (const char *const *)git->env;
+}
+
 void git_free(struct git *git)
 {
     for (size_t i = 0; git && git->env[i]; i++)
@@ -157,6 +162,8 @@ int git_run_list(const struct git_call *call, char **out, size_t *out_size, char
     struct process_spec spec = {.argv = argv,
                                 .env = env,
                                 .cwd = call->work_tree,
+                                .as = call->as,
+                                .socket = call->socket,
                                 .input = call->input,
                                 .input_size = call->input_size,
                                 .timeout_ms = call->timeout_ms ? call->timeout_ms : TIMEOUT_MS,
@@ -282,9 +289,13 @@ static bool read_ref(const char *git_dir, const char *ref, char **commit)
 char *git_resolve(const struct git_call *call, const char *revision)
 {
     char *out, *name;
-    if (call->git_dir && strncmp(revision, "refs/", 5) == 0 &&
-        read_ref(call->git_dir, revision, &out))
-        return out;
+    if (call->git_dir && strncmp(revision, "refs/", 5) == 0) {
+        identity_enter(call->as);
+        bool certain = read_ref(call->git_dir, revision, &out);
+        identity_leave(call->as);
+        if (certain)
+            return out;
+    }
     name = xformat("%s^{commit}", revision);
     int code = git_run(call, &out, NULL, "rev-parse", "--verify", "--quiet", name, NULL);
     free(name);

@@ -33,6 +33,9 @@ struct git_call {
     const char *input;     /* standard input, NULL: none */
     size_t input_size;     /* its bytes; 0: it ends with its NUL */
     const struct git_identity *identity;
+    const struct identity
+        *as;           /* as that user, to whom the repository belongs; NULL: as ourselves */
+    int socket;        /* becomes PROCESS_SOCKET in it; 0: none */
     int timeout_ms;    /* 0: ten minutes */
     size_t max_output; /* 0: as process_run */
 };
@@ -43,6 +46,12 @@ struct git_call {
 int git_run(const struct git_call *call, char **out, char **fault, ...) __attribute__((sentinel));
 int git_run_list(const struct git_call *call, char **out, size_t *out_size, char **fault,
                  const char *const *arguments);
+
+/* Fetches into call's repository from the one at dir, which belongs to another user (theirs; NULL:
+ * ours): each side's git runs as its own, and nothing but git's protocol goes between them.
+ * refspecs end with NULL. 0, or -1 and *fault. */
+int git_fetch_between(const struct git_call *call, const char *dir, const struct identity *theirs,
+                      const char *const *refspecs, char **fault);
 
 /* A full object name, SHA-1 or SHA-256, in lower case. */
 bool git_is_object_name(const char *text);
@@ -59,7 +68,7 @@ int git_is_ancestor(const struct git_call *call, const char *ancestor, const cha
 void git_remove_stale_locks(const char *git_dir, int64_t older_than_s);
 
 /* Waits for every git that a killed predecessor with this home left running; ends what does not end
- * by itself. At most nine seconds. */
-void git_end_leftovers(const char *home);
+ * by itself. At most nine seconds. as: who else may have run one; NULL: nobody. */
+void git_end_leftovers(const char *home, const struct identity *as);
 
 #endif

@@ -75,8 +75,22 @@ void git_remove_stale_locks(const char *git_dir, int64_t older_than_s)
 
 /* ---- processes ---- */
 
+/* Only that user may read what is another's. */
+static char *read_environment(int pid, const struct identity *as, size_t *size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/environ", pid);
+    char *text = file_read(path, ENVIRON_MAX_BYTES, size);
+    if (!text && as) {
+        identity_enter(as);
+        text = file_read(path, ENVIRON_MAX_BYTES, size);
+        identity_leave(as);
+    }
+    return text;
+}
+
 /* Signals every process whose environment names this home; how many there were. */
-static int signal_leftovers(const char *home, int number)
+static int signal_leftovers(const char *home, const struct identity *as, int number)
 {
     char *mark = xformat("GIT_ORCH_HOME=%s", home);
     size_t mark_size = strlen(mark) + 1; /* with its NUL */
@@ -94,8 +108,7 @@ static int signal_leftovers(const char *home, int number)
         free(name);
         if (!is_git)
             continue;
-        snprintf(path, sizeof path, "/proc/%d/environ", pid);
-        char *text = file_read(path, ENVIRON_MAX_BYTES, &size);
+        char *text = read_environment(pid, as, &size);
         if (text && memmem(text, size, mark, mark_size) && kill(pid, number) == 0)
             found++;
         free(text);
@@ -108,7 +121,7 @@ static int signal_leftovers(const char *home, int number)
 
 /* They get time to come to their own end, which leaves nothing behind; SIGTERM, upon which git
  * removes its locks; then SIGKILL. */
-void git_end_leftovers(const char *home)
+void git_end_leftovers(const char *home, const struct identity *as)
 {
     static const struct {
         int signal, tries;
@@ -117,7 +130,7 @@ void git_end_leftovers(const char *home)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         for (int tries = 0; tries < table[i].tries; tries++) {
             int number = tries == 0 || table[i].signal == SIGKILL ? table[i].signal : 0;
-            if (signal_leftovers(home, number) == 0)
+            if (signal_leftovers(home, as, number) == 0)
                 return;
             if (tries == 0)
                 log_info("git", "a killed runner left git running; %s",

@@ -14,6 +14,7 @@ struct agent_request {
     const struct project *project;
     const char *role, *stage, *key, *run; /* key: the task's */
     const char *workspace;                /* path */
+    const char *user, *home;              /* the agent's own; NULL: ours */
     int64_t attempt;
     const char *session; /* id of a new session, or of the one to resume */
     bool resume;

@@ -14,6 +14,7 @@
 #include "lib/crash.h"
 #include "lib/file.h"
 #include "services/runner/agent.h"
+#include "services/runner/agent_user.h"
 #include "services/runner/prompt.h"
 #include "services/runner/runner.h"
 #include "services/runner/sessions.h"
@@ -134,10 +135,13 @@ static enum step write_launch(struct run *run, const char *start, const char *re
     const struct agent_driver *driver = agent_driver(run->project->agent);
     const char *session = message_text(run->spec, "resume_session", NULL);
     char fresh[37];
+    const struct identity *user = run->runner->agents;
     struct agent_command command = {0};
-    char *prompt = NULL;
+    char *prompt = NULL, *home = NULL;
     enum step step = STEP_FAILED;
     bool resume = session != NULL;
+    if (user && !(home = agent_user_home(config, user, run->project->key, fault)))
+        return STEP_AGAIN;
     if (!resume) {
         new_session(fresh);
         session = fresh;
@@ -149,6 +153,8 @@ static enum step write_launch(struct run *run, const char *start, const char *re
                                     .key = run->key,
                                     .run = run->id,
                                     .workspace = run->workspace.dir,
+                                    .user = user ? user->name : NULL,
+                                    .home = home,
                                     .attempt = message_integer(run->spec, "attempt", 1),
                                     .session = session,
                                     .resume = resume};
@@ -162,6 +168,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
         struct run_launch launch = {.argv = command.argv,
                                     .env = command.env,
                                     .cwd = run->workspace.dir,
+                                    .as = user,
                                     .prompt = prompt,
                                     .timeout_ms = message_integer(run->spec, "timeout_ms", 0),
                                     .grace_ms = config->agent_kill_grace_seconds * 1000,
@@ -175,6 +182,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
     }
     agent_command_free(&command);
     free(prompt);
+    free(home);
     return step;
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <jansson.h>
+#include "lib/identity.h"
 
 enum run_state {
     RUN_STATE_NEW,      /* never started: may be started any number of times */
@@ -22,6 +23,7 @@ struct run_watch;
 struct run_launch {
     json_t *argv, *env; /* borrowed arrays of strings */
     const char *cwd, *prompt;
+    const struct identity *as; /* the agent's user; NULL: ours */
     int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
     json_t *extra; /* borrowed object: kept beside in launch.json for whoever adopts the run */
 };
@@ -74,8 +76,10 @@ struct executor {
     /* Orders the graceful end. Before the start: it will never be started. grace_ms: no longer
      * than that, 0: its own; a repetition may shorten it. Returns at once. */
     int (*end)(const char *dir, int64_t grace_ms);
-    /* Ends what a lost run left, and waits for it. workspace: nothing may live in it either. */
-    void (*end_leftovers)(const char *dir, const char *run, const char *workspace);
+    /* Ends what a lost run left, and waits for it. workspace: nothing may live in it either.
+     * as: whose processes they may be beside ours; NULL: nobody else's. */
+    void (*end_leftovers)(const char *dir, const char *run, const char *workspace,
+                          const struct identity *as);
     /* Reads how it ended. 0, or -1 with errno. */
     int (*collect)(const char *dir, struct run_status *status);
 };

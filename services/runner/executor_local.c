@@ -54,6 +54,11 @@ static int prepare(const char *dir, const struct run_launch *launch)
                   launch->cwd, "timeout_ms", (json_int_t)launch->timeout_ms, "grace_ms",
                   (json_int_t)launch->grace_ms, "stall_ms", (json_int_t)launch->stall_ms,
                   "log_max_bytes", (json_int_t)launch->log_max_bytes);
+    if (launch->as)
+        json_object_set_new(object, "user",
+                            json_pack("{ss sI sI}", "name", launch->as->name, "uid",
+                                      (json_int_t)launch->as->uid, "gid",
+                                      (json_int_t)launch->as->gid));
     if (launch->extra)
         json_object_update(object, launch->extra);
     char *text = json_dumps(object, JSON_COMPACT);
@@ -130,7 +135,9 @@ static int spawn_keeper(const char *dir, int control, pid_t *pid)
     char *program = process_beside("orch-keeper"), *directory = xstrdup(dir);
     char *argv[] = {program, option, control_text, directory, NULL};
     char *env[] = {path_entry, NULL};
+    identity_lend(); /* it starts the agent as another, and has to be able to kill it */
     int failure = posix_spawnp(pid, program, &actions, &attributes, argv, env);
+    identity_keep();
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     free(path_entry);
@@ -268,7 +275,8 @@ static int started(const char *dir, int64_t *id, int64_t *started_ms)
     return result;
 }
 
-static void end_leftovers(const char *dir, const char *run, const char *workspace)
+static void end_leftovers(const char *dir, const char *run, const char *workspace,
+                          const struct identity *as)
 {
     json_t *object = read_agent_pid(dir);
     struct leftover_agent agent = {
@@ -279,7 +287,7 @@ static void end_leftovers(const char *dir, const char *run, const char *workspac
     char now[37];
     process_boot_id(now);
     agent.known = boot && strcmp(boot, now) == 0 && agent.pid > 0;
-    leftovers_end(&agent, run, workspace);
+    leftovers_end(&agent, run, workspace, as);
     json_decref(object);
 }
 

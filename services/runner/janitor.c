@@ -11,6 +11,7 @@
 #include "lib/buffer.h"
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "services/runner/agent_user.h"
 #include "services/runner/runner.h"
 
 enum {
@@ -35,7 +36,7 @@ static int sweep(const char *folder,
         if (entry->d_name[0] == '.')
             continue;
         char *path = xformat("%s/%s", folder, entry->d_name);
-        removed += is_old(path, entry->d_name, before) && file_remove_tree(path) == 0;
+        removed += is_old(path, entry->d_name, before) && agent_user_remove(path) == 0;
         free(path);
     }
     if (dir)

@@ -14,6 +14,8 @@
 struct keeper_launch {
     char **argv, **env; /* NULL-terminated */
     char *cwd;
+    uid_t uid; /* the agent's user and group; 0: ours */
+    gid_t gid;
     int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
 };
 

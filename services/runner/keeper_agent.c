@@ -13,6 +13,7 @@
 
 #include "lib/buffer.h"
 #include "lib/file.h"
+#include "lib/identity.h"
 #include "lib/process.h"
 
 enum { EXIT_CODE_EXEC = 127 };
@@ -64,10 +65,12 @@ _Noreturn static void become_agent(pid_t parent, int go, const int output[2], in
     struct keeper_launch launch;
     setsid();
     await_launch(go, &launch);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int in = open("prompt", O_RDONLY | O_CLOEXEC); /* as ourselves: it is in our directory */
+    if (launch.uid && identity_become(launch.uid, launch.gid) < 0)
+        fail_exec(report, errno);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     if (getppid() != parent)
         _exit(EXIT_CODE_EXEC); /* it died before the line above */
-    int in = open("prompt", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(output[0], STDOUT_FILENO) < 0 ||
         dup2(output[1], STDERR_FILENO) < 0 || chdir(launch.cwd) < 0)
         fail_exec(report, errno);

@@ -34,6 +34,9 @@ int keeper_parse_launch(const char *text, size_t size, struct keeper_launch *lau
     launch->argv = read_list(root, "argv");
     launch->env = read_list(root, "env");
     launch->cwd = xstrdup(cwd);
+    const json_t *user = json_object_get(root, "user");
+    launch->uid = (uid_t)json_integer_value(json_object_get(user, "uid"));
+    launch->gid = (gid_t)json_integer_value(json_object_get(user, "gid"));
     launch->timeout_ms = json_integer_value(json_object_get(root, "timeout_ms"));
     launch->grace_ms = json_integer_value(json_object_get(root, "grace_ms"));
     launch->stall_ms = json_integer_value(json_object_get(root, "stall_ms"));

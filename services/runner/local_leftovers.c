@@ -80,7 +80,25 @@ static bool is_zombie(int pid)
     return state == 'Z' || state == 'X';
 }
 
-static int kill_round(const struct leftover_agent *agent, const char *run, const char *workspace)
+/* Only its own user, or we in its place, may look into a process. */
+static bool looks_ours(int pid, const struct marks *marks, const char *workspace)
+{
+    return runs_for(pid, marks) || (workspace && lives_in(pid, workspace));
+}
+
+static bool looks_ours_as(int pid, const struct marks *marks, const char *workspace,
+                          const struct identity *as)
+{
+    if (!as)
+        return false;
+    identity_enter(as);
+    bool ours = looks_ours(pid, marks, workspace);
+    identity_leave(as);
+    return ours;
+}
+
+static int kill_round(const struct leftover_agent *agent, const char *run, const char *workspace,
+                      const struct identity *as)
 {
     int found = 0;
     struct marks marks = {.run = run ? xformat("ORCH_RUN=%s", run) : NULL,
@@ -90,8 +108,8 @@ static int kill_round(const struct leftover_agent *agent, const char *run, const
         int pid = atoi(entry->d_name);
         if (pid <= 1 || pid == getpid())
             continue;
-        bool ours = of_agent(pid, agent) || runs_for(pid, &marks) ||
-                    (workspace && lives_in(pid, workspace));
+        bool ours = of_agent(pid, agent) || looks_ours(pid, &marks, workspace) ||
+                    looks_ours_as(pid, &marks, workspace, as);
         if (ours && !is_zombie(pid) && kill(pid, SIGKILL) == 0)
             found++;
     }
@@ -102,12 +120,13 @@ static int kill_round(const struct leftover_agent *agent, const char *run, const
     return found;
 }
 
-void leftovers_end(const struct leftover_agent *agent, const char *run, const char *workspace)
+void leftovers_end(const struct leftover_agent *agent, const char *run, const char *workspace,
+                   const struct identity *as)
 {
     const struct timespec moment = {.tv_nsec = 5 * 1000000L};
     int total = 0;
     for (int tries = 0, empty = 0; empty < 2 && tries < TRIES; tries++) {
-        int found = kill_round(agent, run, workspace);
+        int found = kill_round(agent, run, workspace, as);
         total += found;
         empty = found ? 0 : empty + 1;
         if (found)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "lib/identity.h"
 
 struct leftover_agent {
     bool known; /* of this boot */
@@ -14,7 +15,8 @@ struct leftover_agent {
 };
 
 /* Ends them (SIGKILL) and waits until two looks find none. run and workspace may be NULL: not
- * looked for; nor is the environment without both. */
-void leftovers_end(const struct leftover_agent *agent, const char *run, const char *workspace);
+ * looked for; nor is the environment without both. as: whose processes they may be beside ours. */
+void leftovers_end(const struct leftover_agent *agent, const char *run, const char *workspace,
+                   const struct identity *as);
 
 #endif

@@ -11,9 +11,11 @@
 
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "services/runner/agent_user.h"
 #include "services/runner/outbox.h"
 
 enum {
+    EXIT_NOT_POSSIBLE = 100,
     TAG_WORK = 1,
     WORK_WAIT_MS = 20 * 1000,
     WORK_MARGIN_MS = 10 * 1000,
@@ -44,9 +46,22 @@ static void make_boot(char out[17])
         snprintf(out + i * 2, 3, "%02x", bytes[i]);
 }
 
+/* Without the user that was asked for no agent may start, so we do not either. */
+static void find_agents_user(struct runner *runner)
+{
+    static struct identity user;
+    char *fault;
+    if (agent_user_open(runner->config, &user, &fault) < 0) {
+        log_error("start", "%s", fault);
+        service_end(&runner->service, EXIT_NOT_POSSIBLE);
+    }
+    runner->agents = *user.name ? &user : NULL;
+}
+
 void runner_init(struct runner *runner)
 {
     runner->config = runner->service.config;
+    find_agents_user(runner);
     runner->runs_dir = config_home_path(runner->config, "runs");
     runner->git = git_new(runner->config->home);
     if (!runner->git || file_make_dirs(runner->runs_dir, 0700) < 0) {

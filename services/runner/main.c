@@ -5,6 +5,7 @@
 int main(int argc, char **argv)
 {
     struct runner runner = {0};
+    identity_keep(); /* before the bus has threads, which start programs too */
     service_begin(&runner.service, "runner", argc, argv);
     runner_init(&runner);
     runner_adopt(&runner);

@@ -138,8 +138,7 @@ static enum step rebase_on_theirs(struct run *run, char **fault)
     theirs = repository_ref(&run->repository, "%s", ref);
     if (!theirs)
         goto done; /* gone again: the next round pushes */
-    if (git_run(&work, NULL, fault, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                run->repository.dir, spec, NULL) != 0)
+    if (workspace_fetch(&run->workspace, (const char *const[]){spec, NULL}, fault) < 0)
         goto done;
     const char *who = who_rewrote(run, &work, theirs);
     if (who) {

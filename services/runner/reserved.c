@@ -299,12 +299,9 @@ static int close_pull(struct run *run, char **fault)
 
 static int remove_workspace(struct run *run, char **fault)
 {
-    char *beside = xformat("%s.new", run->workspace.dir);
-    int result =
-        file_remove_tree(run->workspace.dir) == 0 && file_remove_tree(beside) == 0 ? 0 : -1;
+    int result = workspace_remove(&run->workspace);
     if (result < 0)
         *fault = xformat("%s: %s", run->workspace.dir, strerror(errno));
-    free(beside);
     return result;
 }
 
@@ -346,7 +343,7 @@ static enum step cleanup(struct run *run, char **fault)
     end_other_runs(run);
     if (run_stopped(run))
         return STEP_STOPPED;
-    run->executor->end_leftovers(run->dir, NULL, run->workspace.dir);
+    run->executor->end_leftovers(run->dir, NULL, run->workspace.dir, run->runner->agents);
     repository_lock(&run->repository);
     enum step step = clean_up_locked(run, fault);
     repository_unlock(&run->repository);

@@ -147,8 +147,8 @@ int run_open(struct run *run, char **fault)
         run->forge = NULL;
         return -1;
     }
-    workspace_open(&run->workspace, &run->repository, config->home, run->key, run->task,
-                   run->branch);
+    workspace_open(&run->workspace, &run->repository, run->runner->agents, config->home, run->key,
+                   run->task, run->branch);
     run->opened = true;
     return 0;
 }

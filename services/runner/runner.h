@@ -22,6 +22,7 @@ struct runner {
     struct service service;
     const struct config *config;
     struct git *git;
+    const struct identity *agents; /* their own user; NULL: ours */
     char boot[17];
     char *runs_dir;
     struct outbox *outbox;

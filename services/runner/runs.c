@@ -311,7 +311,7 @@ static void adopt(struct runner *runner, const char *id)
 
 void runner_adopt(struct runner *runner)
 {
-    git_end_leftovers(runner->config->home);
+    git_end_leftovers(runner->config->home, runner->agents);
     repositories_clean(runner->config->home);
     DIR *dir = opendir(runner->runs_dir);
     for (struct dirent *entry; dir && (entry = readdir(dir));)

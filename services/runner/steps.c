@@ -151,7 +151,7 @@ static void end_leftovers(struct run *run)
 {
     char *fault = NULL;
     const char *workspace = run_open(run, &fault) == 0 ? run->workspace.dir : NULL;
-    run->executor->end_leftovers(run->dir, run->id, workspace);
+    run->executor->end_leftovers(run->dir, run->id, workspace, run->runner->agents);
     free(fault);
 }
 

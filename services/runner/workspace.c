@@ -10,6 +10,7 @@
 #include "lib/buffer.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "services/runner/agent_user.h"
 #include "services/runner/workspace_internal.h"
 
 enum { CONFIG_MAX_BYTES = 1024 * 1024, STATUS_MAX_BYTES = 256 * 1024 * 1024 };
@@ -20,10 +21,12 @@ static const char config_text[] = "[core]\n\trepositoryformatversion = 0\n\tfile
                                   "\tbare = false\n\tlogallrefupdates = true\n";
 
 void workspace_open(struct workspace *workspace, const struct repository *repository,
-                    const char *home, const char *key, int64_t task, const char *branch)
+                    const struct identity *owner, const char *home, const char *key, int64_t task,
+                    const char *branch)
 {
     *workspace =
         (struct workspace){.repository = repository,
+                           .owner = owner,
                            .dir = xformat("%s/workspaces/%s_%lld", home, key, (long long)task),
                            .task = task,
                            .branch = branch};
@@ -46,27 +49,40 @@ struct git_call workspace_call(const struct workspace *workspace)
 {
     return (struct git_call){.git = workspace->repository->git,
                              .git_dir = workspace->git_dir,
-                             .work_tree = workspace->dir};
+                             .work_tree = workspace->dir,
+                             .as = workspace->owner};
 }
 
-static char *inside(const struct workspace *workspace, const char *name)
+char *workspace_inside(const struct workspace *workspace, const char *name)
 {
     return xformat("%s/%s", workspace->git_dir, name);
 }
 
 static bool has(const struct workspace *workspace, const char *name)
 {
-    char *path = inside(workspace, name);
+    char *path = workspace_inside(workspace, name);
+    identity_enter(workspace->owner);
     bool there = file_exists(path);
+    identity_leave(workspace->owner);
     free(path);
     return there;
 }
 
+int workspace_remove_inside(const struct workspace *workspace, const char *name)
+{
+    char *path = workspace_inside(workspace, name);
+    identity_enter(workspace->owner);
+    int result = file_remove_tree(path);
+    identity_leave(workspace->owner);
+    free(path);
+    return result;
+}
+
 /* ---- security ---- */
 
-int workspace_put_config(const struct workspace *workspace)
+static int put_config(const struct workspace *workspace)
 {
-    char *path = inside(workspace, "config");
+    char *path = workspace_inside(workspace, "config");
     struct stat info;
     int result = 0;
     size_t size = 0;
@@ -80,9 +96,17 @@ int workspace_put_config(const struct workspace *workspace)
     return result;
 }
 
+int workspace_put_config(const struct workspace *workspace)
+{
+    identity_enter(workspace->owner);
+    int result = put_config(workspace);
+    identity_leave(workspace->owner);
+    return result;
+}
+
 static bool is_kind(const struct workspace *workspace, const char *name, mode_t kind)
 {
-    char *path = inside(workspace, name);
+    char *path = workspace_inside(workspace, name);
     struct stat info;
     bool is = lstat(path, &info) == 0 && (info.st_mode & S_IFMT) == kind;
     free(path);
@@ -96,7 +120,7 @@ static bool is_repository(const struct workspace *workspace)
            is_kind(workspace, "refs", S_IFDIR) && is_kind(workspace, "refs/heads", S_IFDIR);
 }
 
-int workspace_secure(struct workspace *workspace, char **fault)
+static int secure(struct workspace *workspace, char **fault)
 {
     static const char *const removed[] = {"config.worktree",
                                           "commondir",
@@ -115,16 +139,29 @@ int workspace_secure(struct workspace *workspace, char **fault)
         return -1;
     }
     for (size_t i = 0; i < sizeof removed / sizeof *removed; i++) {
-        char *path = inside(workspace, removed[i]);
+        char *path = workspace_inside(workspace, removed[i]);
         file_remove_tree(path);
         free(path);
     }
     git_remove_stale_locks(workspace->git_dir, 0);
-    if (workspace_put_config(workspace) < 0) {
+    if (put_config(workspace) < 0) {
         *fault = xformat("%s/config: %s", workspace->git_dir, strerror(errno));
         return -1;
     }
     return 0;
+}
+
+/* One from before agents had a user of their own is handed over. */
+int workspace_secure(struct workspace *workspace, char **fault)
+{
+    if (workspace->owner && agent_user_give(workspace->dir, workspace->owner) < 0) {
+        *fault = xformat("%s: %s", workspace->dir, strerror(errno));
+        return -1;
+    }
+    identity_enter(workspace->owner);
+    int result = secure(workspace, fault);
+    identity_leave(workspace->owner);
+    return result;
 }
 
 /* ---- looking ---- */
@@ -224,178 +261,16 @@ void workspace_abort(struct workspace *workspace)
         if (git_run(&call, NULL, NULL, table[i].command, "--abort", NULL) != 0)
             git_run(&call, NULL, NULL, table[i].command, "--quit", NULL);
         /* One that git itself cannot end would be found again for ever. */
-        char *path = inside(workspace, table[i].mark);
-        file_remove_tree(path);
-        free(path);
+        workspace_remove_inside(workspace, table[i].mark);
     }
 }
 
 int workspace_mend_index(struct workspace *workspace, char **fault)
 {
     struct git_call call = workspace_call(workspace);
-    char *path = inside(workspace, "index");
     log_warn("workspace", "%s: the index is made anew", workspace->dir);
-    int result = file_remove_tree(path);
-    free(path);
+    int result = workspace_remove_inside(workspace, "index");
     if (result == 0)
         result = git_run(&call, NULL, fault, "read-tree", "HEAD", NULL) == 0 ? 0 : -1;
-    return result;
-}
-
-/* ---- after the agent ---- */
-
-int workspace_return(struct workspace *workspace, const struct workspace_state *state, char **fault)
-{
-    struct git_call call = workspace_call(workspace);
-    char *ref = xformat("refs/heads/%s", workspace->branch), *tip = git_resolve(&call, ref);
-    const char *where = state->branch ? state->branch : "detached";
-    int result = -1;
-    if (!state->head || !tip) {
-        *fault = xformat("HEAD is %s and the branch %s is gone", where, workspace->branch);
-    } else if (git_is_ancestor(&call, tip, state->head) == 1) {
-        log_info("workspace", "%s: HEAD is %s, ahead of %s: taken in", workspace->dir, where,
-                 workspace->branch);
-        result = git_run(&call, NULL, fault, "checkout", "-q", "--no-track", "-B",
-                         workspace->branch, NULL);
-    } else if (state->changed_size == 0 && git_is_ancestor(&call, state->head, tip) == 1) {
-        result = git_run(&call, NULL, fault, "checkout", "-q", workspace->branch, "--", NULL);
-    } else {
-        *fault = xformat("the agent left HEAD %s at %s, which does not continue %s", where,
-                         state->head, workspace->branch);
-    }
-    free(ref);
-    free(tip);
-    return result == 0 ? 0 : -1;
-}
-
-static bool head_is_of_run(struct workspace *workspace, const char *run)
-{
-    struct git_call call = workspace_call(workspace);
-    char *out = NULL;
-    git_run(&call, &out, NULL, "log", "-1", "--format=%(trailers:key=Orch-Run,valueonly)", "HEAD",
-            "--", NULL);
-    size_t size = strlen(run);
-    bool found = out && strncmp(out, run, size) == 0 && (out[size] == '\n' || out[size] == '\0');
-    free(out);
-    return found;
-}
-
-/* By name, not by `git add --all`, which runs a status inside of every repository below. */
-static int add_to_index(struct git_call call, const struct workspace_state *state, char **fault)
-{
-    call.input = state->changed;
-    call.input_size = state->changed_size;
-    return git_run(&call, NULL, fault, "update-index", "--add", "--remove", "--replace", "-z",
-                   "--stdin", NULL) == 0
-               ? 0
-               : -1;
-}
-
-int workspace_commit(struct workspace *workspace, const struct workspace_state *state,
-                     const struct git_identity *identity, const char *subject, const char *run,
-                     const char *start, char **head, char **fault)
-{
-    struct git_call call = workspace_call(workspace);
-    bool ours = start && strcmp(start, state->head) == 0;
-    int result = -1;
-    if (state->changed_size == 0 || (!ours && head_is_of_run(workspace, run))) {
-        *head = xstrdup(state->head);
-        return 0;
-    }
-    char *message = xformat("%s\n\nOrch-Run: %s\n", subject, run);
-    *head = NULL;
-    if (add_to_index(call, state, fault) == 0) {
-        call.input = message;
-        call.identity = identity;
-        if (git_run(&call, NULL, fault, "commit", "-q", "--no-verify", "--allow-empty",
-                    "--cleanup=verbatim", "-F", "-", NULL) == 0) {
-            char *ref = xformat("refs/heads/%s", workspace->branch);
-            *head = git_resolve(&call, ref);
-            result = *head ? 0 : -1;
-            free(ref);
-        }
-    }
-    free(message);
-    return result;
-}
-
-static int fetch_into_own(struct workspace *workspace, const char *spec, char **fault)
-{
-    struct git_call call = repository_call(workspace->repository);
-    return git_run(&call, NULL, fault, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                   "--no-recurse-submodules", workspace->git_dir, spec, NULL) == 0
-               ? 0
-               : -1;
-}
-
-int workspace_collect(struct workspace *workspace, char **fault)
-{
-    char *spec = xformat("+refs/heads/%s:refs/heads/%s", workspace->branch, workspace->branch);
-    int result = fetch_into_own(workspace, spec, fault);
-    free(spec);
-    return result;
-}
-
-/* ---- saving ---- */
-
-/* A commit of everything in the working tree on top of HEAD, through an index of its own. NULL and
- * *fault. */
-static char *snapshot(struct workspace *workspace, const struct workspace_state *state,
-                      const char *name, char **fault)
-{
-    static const struct git_identity identity = {"orchestrator",
-                                                 "orchestrator@orchestrator.invalid"};
-    struct git_call call = workspace_call(workspace);
-    char *index = inside(workspace, "orchestrator-index"), *tree = NULL, *commit = NULL;
-    char *message = xformat("Saved before it is put away\n\nOrch-Run: %s\n", name);
-    call.index = index;
-    call.identity = &identity;
-    file_remove_tree(index);
-    if (git_run(&call, NULL, fault, "read-tree", "HEAD", NULL) == 0 &&
-        add_to_index(call, state, fault) == 0 &&
-        git_run(&call, &tree, fault, "write-tree", NULL) == 0) {
-        call.input = message;
-        git_run(&call, &commit, fault, "commit-tree", "-p", "HEAD", "-F", "-", tree, NULL);
-    }
-    file_remove_tree(index);
-    free(index);
-    free(tree);
-    free(message);
-    if (commit && !git_is_object_name(commit)) {
-        free(commit);
-        commit = NULL;
-    }
-    return commit;
-}
-
-int workspace_save(struct workspace *workspace, const char *name, char **ref, char **fault)
-{
-    struct git_call call = workspace_call(workspace);
-    struct workspace_state state = {0};
-    char *commit = NULL, *spec = NULL;
-    int result = -1;
-    *ref = xformat("refs/orchestrator/preserved/%lld/%s", (long long)workspace->task, name);
-    if (workspace_secure(workspace, fault) < 0 || workspace_look(workspace, &state, fault) < 0)
-        goto done;
-    if (!state.head) {
-        *fault = xstrdup("the workspace has no commit");
-        goto done;
-    }
-    commit = state.changed_size ? snapshot(workspace, &state, name, fault) : xstrdup(state.head);
-    /* Named in the workspace for the moment, since a fetch asks for names. */
-    if (!commit ||
-        git_run(&call, NULL, fault, "update-ref", "refs/orchestrator/save", commit, NULL) != 0)
-        goto done;
-    spec = xformat("+refs/orchestrator/save:%s", *ref);
-    result = fetch_into_own(workspace, spec, fault);
-
-done:
-    workspace_state_free(&state);
-    free(commit);
-    free(spec);
-    if (result < 0) {
-        free(*ref);
-        *ref = NULL;
-    }
     return result;
 }

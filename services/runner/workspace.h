@@ -12,6 +12,7 @@
 
 struct workspace {
     const struct repository *repository;
+    const struct identity *owner; /* the agents' user, as whom all git in it runs; NULL: we are */
     char *dir, *git_dir;
     int64_t task;
     const char *branch; /* borrowed */
@@ -20,7 +21,8 @@ struct workspace {
 /* Paths only. Copies dir. No '~' stands in them: the claude CLI takes "~7" for a short name of
  * Windows and denies every write below it. */
 void workspace_open(struct workspace *workspace, const struct repository *repository,
-                    const char *home, const char *key, int64_t task, const char *branch);
+                    const struct identity *owner, const char *home, const char *key, int64_t task,
+                    const char *branch);
 void workspace_close(struct workspace *workspace);
 bool workspace_exists(const struct workspace *workspace);
 
@@ -62,7 +64,9 @@ void workspace_abort(struct workspace *workspace);
 /* An index that cannot be read (a power cut leaves one) is made anew from HEAD; files stay. */
 int workspace_mend_index(struct workspace *workspace, char **fault);
 
-/* After the agent: HEAD back on the branch, with what the agent committed elsewhere on top of the
+/* ---- workspace_take.c: after the agent ---- */
+
+/* HEAD back on the branch, with what the agent committed elsewhere on top of the
  * branch taken in. -1 and *fault where that is no plain continuation of the branch. state is what
  * workspace_look said; to be asked again afterwards. */
 int workspace_return(struct workspace *workspace, const struct workspace_state *state,
@@ -84,6 +88,12 @@ int workspace_save(struct workspace *workspace, const char *name, char **ref, ch
 
 /* A call in the workspace. */
 struct git_call workspace_call(const struct workspace *workspace);
+
+/* Fetches from the own repository; refspecs end with NULL. */
+int workspace_fetch(struct workspace *workspace, const char *const *refspecs, char **fault);
+
+/* Gone, with what a kill left of the making of one. 0, or -1 with errno. */
+int workspace_remove(struct workspace *workspace);
 
 /* ---- workspace_artefacts.c ---- */
 

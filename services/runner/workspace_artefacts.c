@@ -27,7 +27,7 @@ static int open_artefacts(struct workspace *workspace, const char *key)
     return fd;
 }
 
-int workspace_remove_artefact(struct workspace *workspace, const char *key, const char *name)
+static int remove_artefact(struct workspace *workspace, const char *key, const char *name)
 {
     int fd = open_artefacts(workspace, key);
     if (fd < 0)
@@ -38,6 +38,14 @@ int workspace_remove_artefact(struct workspace *workspace, const char *key, cons
     int saved = errno;
     close(fd);
     errno = saved;
+    return result;
+}
+
+int workspace_remove_artefact(struct workspace *workspace, const char *key, const char *name)
+{
+    identity_enter(workspace->owner);
+    int result = remove_artefact(workspace, key, name);
+    identity_leave(workspace->owner);
     return result;
 }
 
@@ -79,9 +87,11 @@ static int compare_names(const void *a, const void *b)
 json_t *workspace_artefacts(struct workspace *workspace, const char *key)
 {
     json_t *names = json_array(), *sorted = json_array(), *list[ARTEFACTS_MAX];
+    identity_enter(workspace->owner);
     int fd = open_artefacts(workspace, key);
     if (fd >= 0)
         list_names(fd, "", names);
+    identity_leave(workspace->owner);
     size_t count = json_array_size(names);
     for (size_t i = 0; i < count; i++)
         list[i] = json_array_get(names, i);

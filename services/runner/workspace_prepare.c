@@ -10,6 +10,7 @@
 #include "lib/buffer.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "services/runner/agent_user.h"
 #include "services/runner/workspace_internal.h"
 
 enum { ASIDE_MAX = 1000, DISK_MIN_BYTES = 4 * 1024 * 1024 };
@@ -51,18 +52,27 @@ static bool shows(const struct workspace *workspace, const char *branch, const c
  * workspace. */
 static int take_refs(struct workspace *workspace, const char *from, char **fault)
 {
-    struct git_call call = workspace_call(workspace);
     const struct repository *own = workspace->repository;
     char *first = xformat("+refs/remotes/origin/%s:refs/remotes/origin/%s", own->base, own->base);
     char *second = from ? xformat("+%s:refs/remotes/origin/%s", from, workspace->branch) : NULL;
-    int code = git_run(&call, NULL, fault, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                       "--no-recurse-submodules", own->dir, first, second, NULL);
+    const char *const refspecs[] = {first, second, NULL};
+    int result = workspace_fetch(workspace, refspecs, fault);
     free(first);
     free(second);
-    return code == 0 ? 0 : -1;
+    return result;
 }
 
 /* ---- a new one ---- */
+
+int workspace_remove(struct workspace *workspace)
+{
+    char *beside = xformat("%s.new", workspace->dir);
+    int result = agent_user_remove(workspace->dir) == 0 && agent_user_remove(beside) == 0 ? 0 : -1;
+    int saved = errno;
+    free(beside);
+    errno = saved;
+    return result;
+}
 
 /* In a directory beside, renamed when whole: a kill on the way leaves nothing that looks finished.
  */
@@ -74,8 +84,11 @@ static int make(struct workspace *workspace, const char *start, const char *from
     fresh.git_dir = xformat("%s/.git", beside);
     *strrchr(parent, '/') = '\0';
     int result = -1;
-    struct git_call init = {.git = workspace->repository->git}, call = workspace_call(&fresh);
-    if (file_make_dirs(parent, 0700) < 0 || file_remove_tree(beside) < 0) {
+    struct git_call init = {.git = workspace->repository->git, .as = workspace->owner};
+    struct git_call call = workspace_call(&fresh);
+    if (file_make_dirs(parent, 0700) < 0 || agent_user_remove(beside) < 0 ||
+        mkdir(beside, 0700) < 0 ||
+        (workspace->owner && agent_user_give(beside, workspace->owner) < 0)) {
         *fault = xformat("%s: %s", beside, strerror(errno));
         goto done;
     }

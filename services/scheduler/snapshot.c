@@ -15,7 +15,7 @@
 
 enum { FORMAT = 1, BUSY_MS = 20 * 1000, INBOX_SCHEMA = 1 };
 
-static int fault(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static int fault(const char *format, ...)
 {
     va_list list;
     va_start(list, format);

@@ -109,8 +109,7 @@ class Container:
 
 # Red when PID 1 needs to write outside of the volumes, or listens on loopback alone.
 def test_with_volumes_only_and_a_read_only_root(image):
-    with Container(image, "--read-only", "--cap-drop", "ALL",
-                   "--security-opt", "no-new-privileges") as container:
+    with Container(image, "--read-only") as container:
         container.start()
         status, page = container.http("/health")
         assert status == 200 and page["status"] == "ok"
@@ -121,6 +120,15 @@ def test_with_volumes_only_and_a_read_only_root(image):
         container.run("git", "--version")
         state = container.stop()
         assert state["ExitCode"] == 0 and not state["OOMKilled"]
+
+
+# Red when the image's capabilities are effective by themselves: nothing starts where they are dropped.
+def test_without_any_capability(image):
+    with Container(image, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+                   "-e", "ORCH_AGENT_USER=") as container:
+        container.start()
+        status, page = container.http("/health")
+        assert status == 200 and page["status"] == "ok"
 
 
 # Red when the container's health is docker's guess: the health check has to say it.
@@ -139,6 +147,8 @@ def test_a_killed_service_is_healed_and_the_check_says_so(image):
 
 CLAUDE = """#!/bin/sh
 echo "$ORCH_RUN $*" >> /opt/test/calls
+id -un >> /opt/test/who
+cat /var/lib/orchestrator/operator_token && exit 1
 exec /usr/local/share/orchestrator/demo/scripted_agent.py /opt/test/agent
 """
 
@@ -180,6 +190,11 @@ def test_stopped_with_an_agent_at_work_its_session_is_resumed(image):
         container.wait_for(lambda: container.task(key)["stage"] == "done", 90, "done")
         developers = [run for run in container.task(key)["runs"] if run["role"] == "developer"]
         assert len(developers) == 2 and {run["attempt"] for run in developers} == {1}, developers
+        # an agent is another user's, and what is ours is closed to it
+        agent = container.run("id", "-u", "orchestrator-agent")
+        owners = container.run("sh", "-c", "stat -c %u /var/lib/orchestrator/workspaces/*")
+        assert set(owners.split()) == {agent}
+        assert "orchestrator-agent" in (container.dir / "who").read_text()
         calls = [call for call in (container.dir / "calls").read_text().splitlines()
                  if call.split()[0] in {run["id"] for run in developers}]
         session = calls[0].split("--session-id ")[1].split()[0]

@@ -36,7 +36,7 @@ def alive(pid):
 
 
 def git(repository, *arguments, check=True):
-    done = subprocess.run(["git", "-C", str(repository), *arguments], check=False,
+    done = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(repository), *arguments], check=False,
                           capture_output=True, text=True)
     if check and done.returncode:
         raise RuntimeError(f"git {arguments}: {done.stderr}")
@@ -61,7 +61,7 @@ class Instance:
         self.port = free_port()
         self.repo = self.home / "forge" / "sample.git"
         self.config = self.dir / "orchestrator.yaml"
-        self.bin = BIN
+        self.bin, self.sv = BIN, ROOT / "sv"
         self.process = None
         self.prefix = []  # of the supervisor's command: nsenter ...
         self.supervisors = []
@@ -103,7 +103,7 @@ class Instance:
         env = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
         env.update({"ORCH_CRASH_DIR": str(self.crash_dir), **(environment or {})})
         self.process = subprocess.Popen(
-            [*self.prefix, self.bin / "orchestrator", "run", "-c", self.config, "--sv", ROOT / "sv"],
+            [*self.prefix, self.bin / "orchestrator", "run", "-c", self.config, "--sv", self.sv],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env, start_new_session=True)
         self.supervisors.append(self.process)
         log.close()

@@ -71,6 +71,8 @@ static int is_socket(int fd)
     return number && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
+// The C library calls them __fd and the like, which are not ours to use.
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
 ssize_t write(int fd, const void *data, size_t size)
 {
     if (is_file(fd) && fails("write"))
@@ -116,3 +118,4 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
         return -1;
     return syscall(SYS_writev, fd, parts, count);
 }
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)

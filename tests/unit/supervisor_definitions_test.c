@@ -57,7 +57,8 @@ static void test_what_it_means(void **state)
     (void)state;
     service("a", NULL);
     service("b", "after: [a]\nnotification-fd: 3\nshutdown-timeout-s: 7\n"
-                 "limits: {nofile: 512, core: unlimited}\nconfig: [\"\", http]\n");
+                 "limits: {nofile: 512, core: unlimited}\ncapabilities: [kill, setuid]\nconfig: "
+                 "[\"\", http]\n");
     put("b", "finish", "#!/bin/sh\n", 0755);
     put("a", "down", "", 0644);
     put("a", "finish", "#!/bin/sh\n", 0644); /* not executable: none */
@@ -81,6 +82,7 @@ static void test_what_it_means(void **state)
     assert_int_equal(b->stop_ms, 7000);
     assert_int_equal(b->depth, 1);
     assert_int_equal(b->limit_count, 2);
+    assert_int_equal(b->capabilities, 1U << 5 | 1U << 7); /* capabilities(7): KILL, SETUID */
     assert_int_equal(b->limits[0].resource, RLIMIT_NOFILE);
     assert_int_equal(b->limits[0].value, 512);
     assert_int_equal(b->limits[1].value, RLIM_INFINITY);
@@ -119,6 +121,8 @@ static const char *const faults[][2] = {
     {"shutdown-timeout-s: 1.5\n", "/x/service.yaml:1: shutdown-timeout-s: an integer is wanted"},
     {"shutdown-timeout-s: 99999999999999999999\n",
      "/x/service.yaml:1: shutdown-timeout-s: an integer is wanted"},
+    {"capabilities: [sys_admin]\n",
+     "/x/service.yaml:1: capabilities: sys_admin: not one that can be given"},
     {"limits: 3\n", "/x/service.yaml:1: limits: a map is wanted"},
     {"limits:\n  nofile: 3\n  files: 4\n", "/x/service.yaml:3: limits.files: unknown limit"},
     {"limits:\n  nofile: 3\n  nofile: 4\n", "/x/service.yaml:3: limits.nofile: given twice"},

@@ -1,0 +1,174 @@
+#include "services/runner/agent_user.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/buffer.h"
+#include "lib/file.h"
+#include "lib/log.h"
+
+enum { PASS_MODE = 0711 };
+
+/* ---- who ---- */
+
+static int find(const struct config *config, struct identity *user, char **fault)
+{
+    const char *name = config->agent_user;
+    if (identity_find(name, user) < 0)
+        *fault = xformat("agent.user: %s: %s", name,
+                         errno == ENOENT ? "there is no such user" : strerror(errno));
+    else if (user->uid == 0 || user->uid == geteuid())
+        *fault = xformat("agent.user: %s is %s: agents need a user of their own", name,
+                         user->uid == 0 ? "root" : "our own user");
+    else if (!identity_may_change())
+        *fault = xformat("agent.user: we may not start programs as %s: that needs CAP_SETUID, "
+                         "CAP_SETGID, CAP_CHOWN and CAP_KILL (docs/operations.md)",
+                         name);
+    return *fault ? -1 : 0;
+}
+
+/* ---- the way ---- */
+
+static int open_way(const char *path, mode_t mode)
+{
+    struct stat info;
+    if (file_make_dirs(path, mode) < 0 || stat(path, &info) < 0)
+        return -1;
+    return (info.st_mode & mode) == mode ? 0 : chmod(path, (info.st_mode & 07777) | mode);
+}
+
+static int open_ways(const struct config *config, char **fault)
+{
+    static const char *const folders[] = {"", "/agents", "/workspaces", "/git"};
+    int result = 0;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders && result == 0; i++) {
+        char *path = xformat("%s%s", config->home, folders[i]);
+        result = open_way(path, PASS_MODE);
+        if (result < 0)
+            *fault = xformat("agent.user: %s: %s", path, strerror(errno));
+        free(path);
+    }
+    return result;
+}
+
+static bool is_way(const char *name)
+{
+    return strcmp(name, "agents") == 0 || strcmp(name, "workspaces") == 0 ||
+           strcmp(name, "git") == 0;
+}
+
+/* What stands beside the ways and was made before home could be passed through. */
+static int close_others(const struct config *config, char **fault)
+{
+    int result = 0;
+    struct stat info;
+    DIR *dir = opendir(config->home);
+    for (struct dirent *entry; dir && result == 0 && (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            is_way(entry->d_name))
+            continue;
+        if (fstatat(dirfd(dir), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            !S_ISLNK(info.st_mode) && info.st_uid == geteuid() && (info.st_mode & 07))
+            result = fchmodat(dirfd(dir), entry->d_name, info.st_mode & 07770, 0);
+        if (result < 0)
+            *fault = xformat("agent.user: %s/%s: %s", config->home, entry->d_name, strerror(errno));
+    }
+    if (dir)
+        closedir(dir);
+    return result;
+}
+
+int agent_user_open(const struct config *config, struct identity *user, char **fault)
+{
+    *user = (struct identity){0};
+    *fault = NULL;
+    identity_keep();
+    if (!*config->agent_user) {
+        identity_drop();
+        return 0;
+    }
+    return find(config, user, fault) < 0 || close_others(config, fault) < 0 ||
+                   open_ways(config, fault) < 0
+               ? -1
+               : 0;
+}
+
+char *agent_user_home(const struct config *config, const struct identity *user, const char *project,
+                      char **fault)
+{
+    char *path = xformat("%s/agents/%s", config->home, project);
+    if (file_make_dirs(path, 0700) == 0 && agent_user_give(path, user) == 0)
+        return path;
+    *fault = xformat("%s: %s", path, strerror(errno));
+    free(path);
+    return NULL;
+}
+
+/* ---- handing over ---- */
+
+static int give_at(int parent, const char *name, uid_t uid, gid_t gid);
+
+/* Takes fd. */
+static int give_inside(int fd, uid_t uid, gid_t gid)
+{
+    int result = 0;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return -1;
+    }
+    for (struct dirent *entry; result == 0 && (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            result = give_at(fd, entry->d_name, uid, gid);
+    }
+    int saved = errno;
+    closedir(dir);
+    errno = saved;
+    return result;
+}
+
+/* A folder is ours while we are in it: only its owner may look into a closed one. */
+static int give_folder(int parent, const char *name, uid_t uid, gid_t gid)
+{
+    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    if (fchownat(parent, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    int fd = openat(parent, name, flags);
+    if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0)
+        fd = openat(parent, name, flags);
+    if (fd < 0 || give_inside(fd, uid, gid) < 0)
+        return -1;
+    return fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
+static int give_at(int parent, const char *name, uid_t uid, gid_t gid)
+{
+    struct stat info;
+    if (fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    if (S_ISDIR(info.st_mode))
+        return give_folder(parent, name, uid, gid);
+    if (info.st_nlink > 1 || (info.st_uid == uid && info.st_gid == gid))
+        return 0;
+    return fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+}
+
+int agent_user_give(const char *path, const struct identity *user)
+{
+    uid_t uid = user ? user->uid : geteuid();
+    gid_t gid = user ? user->gid : getegid();
+    struct stat info;
+    if (lstat(path, &info) < 0)
+        return errno == ENOENT ? 0 : -1;
+    return info.st_uid == uid ? 0 : give_at(AT_FDCWD, path, uid, gid);
+}
+
+int agent_user_remove(const char *path)
+{
+    return agent_user_give(path, NULL) < 0 ? -1 : file_remove_tree(path);
+}
