@@ -221,6 +221,16 @@ static json_t *body_as_findings(const char *text, size_t size, const char *reaso
     return json_pack("[o]", finding);
 }
 
+/* A review is bound to the commit on which it started, what follows to the review's. */
+static enum step check_bound(struct run *run, const char *gate, char **fault)
+{
+    bool moved;
+    const char *reviewed = strcmp(run->stage, "review") == 0
+                               ? message_text(run->launch, "start_head", NULL)
+                               : message_text(run->spec, "reviewed", NULL);
+    return gate_bound(run, gate, reviewed, run->head, &moved, fault);
+}
+
 static enum step verdict_gate(struct run *run, const struct files *files, const char *gate,
                               const char *name, char **fault)
 {
@@ -243,7 +253,7 @@ static enum step verdict_gate(struct run *run, const struct files *files, const 
     gate_set(run, gate, verdict.pass ? "pass" : "fail", verdict.reason,
              verdict.pass ? NULL : body_as_findings(text, size, verdict.reason));
     free(text);
-    return STEP_OK;
+    return verdict.pass ? check_bound(run, gate, fault) : STEP_OK;
 }
 
 enum step gate_of_stage(struct run *run, char **fault)
@@ -290,6 +300,8 @@ enum step gate_branch_mergeable(struct run *run, char **fault)
     static const char gate[] = "check_branch_mergeable";
     struct git_call call = repository_call(&run->repository);
     const char *pinned = message_text(run->spec, "head", NULL);
+    const char *reviewed = message_text(run->spec, "reviewed", pinned);
+    bool moved = false;
     char *head = repository_ref(&run->repository, "refs/remotes/origin/%s", run->branch);
     char *base = repository_ref(&run->repository, "refs/remotes/origin/%s", run->repository.base);
     char *out = NULL;
@@ -299,10 +311,8 @@ enum step gate_branch_mergeable(struct run *run, char **fault)
     if (!head || !base) {
         gate_set(run, gate, "unknown", "gate-unknown: the branch or its base is not at the forge",
                  NULL);
-    } else if (pinned && strcmp(pinned, head) != 0) {
-        gate_set(run, gate, "fail", "gate-failed: the branch moved after it was judged",
-                 json_pack("[o]", json_sprintf("%s stands at %s; judged was %s", run->branch, head,
-                                               pinned)));
+    } else if ((step = gate_bound(run, gate, reviewed, head, &moved, fault)) != STEP_OK || moved) {
+        /* said */
     } else {
         int code = git_run(&call, &out, fault, "merge-tree", "--write-tree", "--name-only",
                            "--no-messages", base, head, NULL);

@@ -106,7 +106,7 @@ static enum step take_merge(struct run *run, enum merge_outcome outcome,
         gate_set(run, gate, "fail", "conflict: does not merge cleanly",
                  finding ? json_pack("[O]", finding) : NULL);
     } else if (outcome == MERGE_MOVED) {
-        gate_set(run, gate, "fail", "gate-failed: the branch moved after it was judged",
+        gate_set(run, gate, "moved", "moved: the branch moved after it was judged",
                  finding ? json_pack("[O]", finding) : NULL);
     } else {
         *fault = xstrdup(report->fault ? report->fault : "the merge failed");

@@ -14,6 +14,9 @@ extern const char store_schema[];
 
 const struct migration migrations[] = {
     {1, store_schema},
+    /* what a review's verdict is bound to */
+    {2, "ALTER TABLE tasks ADD COLUMN reviewed_commit TEXT;"
+        "ALTER TABLE tasks ADD COLUMN returns INTEGER NOT NULL DEFAULT 0"},
 };
 const size_t migration_count = sizeof migrations / sizeof *migrations;
 

@@ -173,6 +173,8 @@ static void set_flags(struct performance *p)
     int64_t id = p->task->id;
     if (d->count_rollback)
         store_run(store, "UPDATE tasks SET rollbacks = rollbacks + 1 WHERE id = ?1", "i", id);
+    if (d->count_return)
+        store_run(store, "UPDATE tasks SET returns = returns + 1 WHERE id = ?1", "i", id);
     if (d->forget_merge)
         store_run(store,
                   "UPDATE tasks SET merged_commit = NULL, pr_number = NULL, pr_url = NULL,"
@@ -181,7 +183,7 @@ static void set_flags(struct performance *p)
     if (d->keep_findings)
         set_findings(p);
     if (d->reset_counters)
-        store_run(store, "UPDATE tasks SET rollbacks = 0 WHERE id = ?1", "i", id);
+        store_run(store, "UPDATE tasks SET rollbacks = 0, returns = 0 WHERE id = ?1", "i", id);
     if (d->unblock)
         unblock(p);
     if (d->block)

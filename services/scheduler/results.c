@@ -133,7 +133,7 @@ static void read_result(const json_t *message, struct result *result)
     result->outcome = run_outcome_by_name(message_text(message, "outcome", ""));
     result->class = failure_class_by_name(message_text(message, "class", ""));
     result->verdict = gate_verdict_by_name(message_text(gate, "verdict", NULL));
-    result->findings = result->verdict == GATE_FAIL
+    result->findings = result->verdict == GATE_FAIL || result->verdict == GATE_MOVED
                            ? findings_bounded(json_object_get(gate, "findings"),
                                               message_text(gate, "reason", NULL))
                            : json_array();
@@ -197,6 +197,10 @@ static void learn(struct scheduler *scheduler, struct task *task, const struct j
               number > 0 ? number : (int64_t)-1, message_text(pull, "url", NULL),
               message_text(pull, "head", NULL),
               job->kind == JOB_MERGE ? message_text(detail, "merge_commit", NULL) : NULL);
+    if (job->kind == JOB_AGENT && job->stage == STAGE_REVIEW && result->verdict == GATE_PASS)
+        store_run(scheduler->store, "UPDATE tasks SET reviewed_commit = ?2 WHERE id = ?1", "is",
+                  task->id,
+                  message_text(json_object_get(result->message, "gate"), "started_commit", NULL));
     if (job->kind == JOB_MERGE_GATE && result->verdict == GATE_PASS)
         lease_judged(scheduler, task, detail);
     int64_t id = task->id;
@@ -332,7 +336,8 @@ static void decide(struct scheduler *scheduler, struct task *task, const struct 
     case RETRY_ACCEPT:
         end_job(scheduler, job, "done", result->reason);
         raise(scheduler, task, job, result, STAGE_EVENT_JOB_SUCCEEDED,
-              result->verdict == GATE_FAIL ? words_of(result) : NULL);
+              result->verdict == GATE_FAIL || result->verdict == GATE_MOVED ? words_of(result)
+                                                                             : NULL);
         break;
     case RETRY_EXHAUSTED:
         end_job(scheduler, job, "failed", result->reason);

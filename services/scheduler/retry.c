@@ -69,6 +69,8 @@ enum gate_verdict gate_verdict_by_name(const char *name)
         return GATE_NONE;
     if (strcmp(name, "pass") == 0)
         return GATE_PASS;
+    if (strcmp(name, "moved") == 0)
+        return GATE_MOVED;
     return strcmp(name, "fail") == 0 ? GATE_FAIL : GATE_UNKNOWN;
 }
 
@@ -184,6 +186,8 @@ static bool has_gate(enum job_kind kind)
 /* The agent or tool ended well: its stage's gate says what that is worth. */
 static bool accepted(const struct retry_job *job, enum gate_verdict verdict)
 {
+    if (verdict == GATE_MOVED) /* of a review, or of what comes after one */
+        return job->stage >= STAGE_REVIEW && job->stage < STAGE_COUNT;
     if (!has_gate(job->kind))
         return verdict == GATE_NONE || verdict == GATE_PASS ||
                (verdict == GATE_FAIL && job->kind == JOB_MERGE);

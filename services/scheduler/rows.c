@@ -9,7 +9,8 @@
 #define TASK_COLUMNS                                                                               \
     "SELECT id, project, repo, issue, key, branch, natural_key, title, description, stage, entry," \
     " terminal, blocked_reason, parked_for, rollbacks, findings, display, display_confirmed,"      \
-    " pr_number, pr_url, pr_head, head, merged_commit, stop_requested, priority FROM tasks "
+    " pr_number, pr_url, pr_head, head, merged_commit, stop_requested, priority,"     \
+    " reviewed_commit, returns FROM tasks "
 
 static const char *const parked_names[] = {
     [PARKED_NONE] = NULL,
@@ -68,6 +69,8 @@ static bool read_task(struct scheduler *scheduler, sqlite3_stmt *row, struct tas
     task->merged_commit = column_copy(row, 22);
     task->stop_requested = column_int(row, 23) != 0;
     task->priority = column_int(row, 24);
+    task->reviewed_commit = column_copy(row, 25);
+    task->returns = (int)column_int(row, 26);
     store_done(row);
     return true;
 }
@@ -101,7 +104,8 @@ void task_free(struct task *task)
                       &task->key,      &task->branch,      &task->natural_key,
                       &task->title,    &task->description, &task->blocked_reason,
                       &task->findings, &task->display,     &task->pr_url,
-                      &task->pr_head,  &task->head,        &task->merged_commit};
+                      &task->pr_head,  &task->head,        &task->merged_commit,
+                      &task->reviewed_commit};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(*texts[i]);
     memset(task, 0, sizeof *task);
@@ -214,6 +218,7 @@ void task_facts(struct scheduler *scheduler, const struct task *task, enum stage
     facts->display_confirmed = task->display_confirmed == task->entry;
     facts->merged = task->merged_commit != NULL;
     facts->rollbacks = task->rollbacks;
+    facts->returns = task->returns;
     count_jobs(scheduler, task, facts);
     facts->command_seen = seen(scheduler, task, "", command);
     facts->refusal_said = seen(scheduler, task, "refused:", command);

@@ -135,6 +135,8 @@ static void on_job_end(struct machine *m)
         machine_block(m, REASON_ATTEMPTS_EXHAUSTED, "attempts");
     else if (passed(e))
         on_passed(m);
+    else if (e->verdict == GATE_MOVED && f->stage >= STAGE_REVIEW)
+        machine_return_to_review(m);
     else if (e->verdict == GATE_FAIL && stage_table[f->stage].on_failure == STAGE_FAILURE_ROLLBACK)
         machine_roll_back(m);
     else /* retry.c repeats these; doubt is never a pass */

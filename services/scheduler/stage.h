@@ -30,7 +30,8 @@ extern const struct job_kind_info job_kind_table[JOB_KIND_COUNT];
 enum job_kind job_kind_by_name(const char *name); /* JOB_KIND_COUNT: unknown */
 
 enum parked { PARKED_NONE, PARKED_APPROVAL, PARKED_CONFIRM, PARKED_CI };
-enum gate_verdict { GATE_NONE, GATE_PASS, GATE_FAIL, GATE_UNKNOWN };
+/* MOVED: the code is not the one that the last passed review is bound to. */
+enum gate_verdict { GATE_NONE, GATE_PASS, GATE_FAIL, GATE_UNKNOWN, GATE_MOVED };
 
 /* What the database knows; numbers and flags only. The job whose end the event reports is ended
  * here already: job_live and the three after it do not count it. */
@@ -52,6 +53,7 @@ struct stage_facts {
     bool lease_held;   /* the task holds its repository's merge lease */
     int rollbacks;     /* since a person's last act */
     int max_rollbacks; /* max_developer_retries */
+    int returns;       /* to review for code that nobody had reviewed, since a person's last act */
     bool staging_on;   /* settings of the project */
     bool confirm_deploy;
     bool deploy_hook;
@@ -105,6 +107,10 @@ struct effect_order {
                        is not replaced by a newer one either, it goes out before it */
 };
 
+/* Returns to review are not counted as rollbacks; a reviewer who changes the code at each of its runs
+ * would be sent back for ever all the same. */
+enum { STAGE_RETURNS_MAX = 5 };
+
 enum { DECISION_JOBS_MAX = 4, DECISION_EFFECTS_MAX = 8 };
 
 /* To be carried out in one transaction in the order of the fields: cancel_jobs comes before the new
@@ -117,11 +123,12 @@ struct stage_decision {
     bool move;   /* a transition to `to`, which is a new entry even if to == stage */
     enum stage to;
     bool count_rollback;
+    bool count_return;
     bool forget_merge;   /* what was merged and its pull request are history: a new one is opened */
     bool keep_findings;  /* store the event's findings with the task */
     bool reset_counters; /* a person acted */
     bool block, unblock; /* a block leaves the parked row as it is, for the resuming */
-    const char *counter; /* block: what a resuming resets: "rollbacks" "attempts" or "" */
+    const char *counter; /* block: what a resuming resets: "rollbacks" "returns" "attempts" or "" */
     enum parked park;    /* PARKED_NONE: leave */
     bool unpark;
     bool cancel_jobs;  /* every queued job cancelled, running ones ordered to stop */

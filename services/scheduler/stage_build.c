@@ -175,6 +175,23 @@ void machine_roll_back(struct machine *m)
     machine_order_comment(m, TEMPLATE_ROLLBACK, machine_speaker);
 }
 
+void machine_return_to_review(struct machine *m)
+{
+    const struct stage_facts *f = m->facts;
+    m->decision->keep_findings = true;
+    m->decision->release_lease = f->stage == STAGE_DEPLOY_STAGING || f->stage == STAGE_DEPLOY;
+    if (f->returns >= STAGE_RETURNS_MAX) {
+        machine_block(m, REASON_MOVED, "returns");
+        return;
+    }
+    machine_apply(m, REASON_MOVED);
+    m->decision->count_return = true;
+    machine_move(m, STAGE_REVIEW);
+    machine_order_status(m, STATUS_CODE_REVIEW);
+    machine_order_job(m, JOB_AGENT, stage_table[STAGE_REVIEW].role, true);
+    machine_order_comment(m, TEMPLATE_RETURN, machine_speaker);
+}
+
 void machine_cancel(struct machine *m)
 {
     struct stage_decision *d = m->decision;

@@ -51,6 +51,8 @@ void machine_move_to_edge_gates(struct machine *m);
 
 void machine_block(struct machine *m, enum reason reason, const char *counter);
 void machine_roll_back(struct machine *m);
+/* Commits came that nobody has reviewed: no rollback, and no fault of the developer. */
+void machine_return_to_review(struct machine *m);
 void machine_cancel(struct machine *m);
 void machine_finish(struct machine *m);
 /* The one way out of analysis, for the person's Approved and for the label. */

@@ -163,6 +163,15 @@ static void rollback(const struct wording_facts *facts, struct buffer *out)
     write_findings(facts, out);
 }
 
+static void returned(const struct wording_facts *facts, struct buffer *out)
+{
+    buffer_format(out, "%s → **%s**, not counted as a rollback: ", label(facts->from),
+                  label(STAGE_REVIEW));
+    write_reason(facts, out);
+    write_links(facts, out);
+    write_findings(facts, out);
+}
+
 static void blocked(const struct wording_facts *facts, struct buffer *out)
 {
     buffer_text(out, "**Blocked**");
@@ -265,6 +274,7 @@ static void (*const template_table[TEMPLATE_COUNT])(const struct wording_facts *
     [TEMPLATE_APPROVED] = approved,
     [TEMPLATE_TRANSITION] = transition,
     [TEMPLATE_ROLLBACK] = rollback,
+    [TEMPLATE_RETURN] = returned,
     [TEMPLATE_BLOCKED] = blocked,
     [TEMPLATE_RESUMED] = resumed,
     [TEMPLATE_STOPPED] = stopped,

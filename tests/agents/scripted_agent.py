@@ -3,9 +3,10 @@
 
 Its environment is the one every `agent: command` gets (ORCH_ROLE, ORCH_STAGE, ORCH_TASK, ORCH_RUN,
 ORCH_ATTEMPT). What it shall do is read from the folder given as its first argument:
-  plan.json   {"<role>": {"sleep_s": 2, "until": "go", "exit": 1, "reject": 1, "times": 1}}: until: it
-              works on until this file is in the folder; reject: so many verdicts of this role are
-              negative; exit: so many ("times", default all) runs end with this status
+  plan.json   {"<role>": {"sleep_s": 2, "until": "go", "exit": 1, "reject": 1, "times": 1, "edit":
+              true}}: until: it works on until this file is in the folder; reject: so many verdicts of
+              this role are negative; exit: so many ("times", default all) runs end with this status;
+              edit: it changes code, which is not its role's to do
   starts      one line per start and end, appended: "run pid role clock start|end". The clock is
               CLOCK_MONOTONIC, so that two lines can be compared.
   prompts/    each run's standard input
@@ -87,6 +88,8 @@ def main():
     if plan.get("exit") and before < plan.get("times", 1 << 30):
         note("end")
         sys.exit(plan["exit"])
+    if plan.get("edit"):
+        Path(f"edited-by-{ROLE}.txt").write_text(f"{RUN}\n")
     work(before < plan.get("reject", 0))
     note("end")
     print(f"{ROLE} worked on {TASK}")

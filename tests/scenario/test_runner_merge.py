@@ -81,7 +81,7 @@ def test_a_head_that_moved_is_not_merged():
         work, before = world.run("r1"), main_of(world)
         world.push_by_hand(BRANCH, {"sneaked.txt": "x"})
         result = merge(world, work)
-        assert result["outcome"] == "succeeded" and result["gate"]["verdict"] == "fail"
+        assert result["outcome"] == "succeeded" and result["gate"]["verdict"] == "moved"
         assert "moved" in result["gate"]["reason"] and "merge_commit" not in result["detail"]
         assert main_of(world) == before and world.pulls()[0]["state"] == "open"
 
@@ -171,10 +171,10 @@ def test_the_merge_gate():
         assert result["gate"]["judged_commit"] == work["head"]
         assert result["detail"]["old_head"] == result["detail"]["new_head"] == work["head"]
         assert result["detail"]["base"] == main_of(world)
-        assert gate(world, work, "g2", head="0" * 40)["gate"]["verdict"] == "fail"
+        assert gate(world, work, "g2", head="0" * 40)["gate"]["verdict"] == "moved"
         world.push_by_hand("main", {"work.txt": "theirs\n"})
         conflict = gate(world, work, "g3")
-        assert conflict["gate"]["verdict"] == "fail"
+        assert conflict["gate"]["verdict"] == "moved"
         assert "work.txt" in conflict["gate"]["findings"][0]
         gone = gate(world, work, "g4", branch="feature/none")
         assert gone["gate"]["verdict"] == "unknown"

@@ -157,6 +157,10 @@ static void a_frozen_database_goes_on(void **state)
         assert_int_equal(number(old, "PRAGMA user_version"), version);
         sqlite3_close(old);
         kit_end(kit);
+        inbox_db_close(&kit->inbox); /* each has an inbox of its own: the position is its own */
+        char trouble[200];
+        snprintf(kit->inbox_path, sizeof kit->inbox_path, "%s/inbox-%d.db", kit->dir, version);
+        assert_int_equal(inbox_db_open(&kit->inbox, kit->inbox_path, trouble, sizeof trouble), 0);
         snprintf(kit->path, sizeof kit->path, "%s", path);
         kit_start(kit);
         char *found = shape(kit->store->db);

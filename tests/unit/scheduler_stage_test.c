@@ -38,12 +38,12 @@ static void render(const struct stage_decision *d, char out[1024])
     static const char *const flags[] = {"create",   "rollback", "forget-merge", "findings",
                                         "reset",    "unblock",  "unpark",       "cancel-jobs",
                                         "defer",    "release",  "remember",     "remember-refusal",
-                                        "tombstone"};
+                                        "tombstone", "return"};
     const bool set[] = {d->create,        d->count_rollback,   d->forget_merge,
                         d->keep_findings, d->reset_counters,   d->unblock,
                         d->unpark,        d->cancel_jobs,      d->request_stop,
                         d->release_lease, d->remember_command, d->remember_refusal,
-                        d->tombstone};
+                        d->tombstone,     d->count_return};
     out[0] = '\0';
     add(out, "%s %s", outcome_names[d->outcome], reason_code(d->reason));
     if (d->move)
@@ -464,6 +464,31 @@ static const struct flag_case flag_cases[] = {
      ENDED(SUCCEEDED, MERGE_GATE, FAIL),
      "applied rollbacks-exhausted findings release block:rollbacks show:blocked "
      "alert:blocked@stream"},
+    /* code that nobody has reviewed. Mutations: counted as a rollback; sent to development; without
+     * the findings; without an end; in a stage before review */
+    {"the reviewer's own change", FACTS(.stage = STAGE_REVIEW), ENDED(SUCCEEDED, AGENT, MOVED),
+     "applied moved >review findings return job:agent/reviewer+findings show:code_review "
+     "say:return@stream"},
+    {"pushed during the tests", FACTS(.stage = STAGE_TESTING, .rollbacks = 3),
+     ENDED(SUCCEEDED, AGENT, MOVED),
+     "applied moved >review findings return job:agent/reviewer+findings show:code_review "
+     "say:return@stream"},
+    {"found at the edge", FACTS(.stage = STAGE_DEPLOY_STAGING, .lease_held = true),
+     ENDED(SUCCEEDED, MERGE_GATE, MOVED),
+     "applied moved >review findings release return "
+     "job:agent/reviewer+findings show:code_review say:return@stream"},
+    {"found by the merge", FACTS(.stage = STAGE_DEPLOY, .lease_held = true),
+     ENDED(SUCCEEDED, MERGE, MOVED),
+     "applied moved >review findings release return "
+     "job:agent/reviewer+findings show:code_review say:return@stream"},
+    {"the fifth time is the last", FACTS(.stage = STAGE_TESTING, .returns = 4),
+     ENDED(SUCCEEDED, AGENT, MOVED),
+     "applied moved >review findings return job:agent/reviewer+findings show:code_review "
+     "say:return@stream"},
+    {"without end", FACTS(.stage = STAGE_TESTING, .returns = 5), ENDED(SUCCEEDED, AGENT, MOVED),
+     "applied moved findings block:returns show:blocked alert:blocked@stream"},
+    {"nothing was reviewed yet", FACTS(.stage = STAGE_DEVELOPMENT), ENDED(SUCCEEDED, AGENT, MOVED),
+     "applied gate-unknown block:attempts show:blocked alert:blocked@stream"},
     {"no verdict is no pass", FACTS(.stage = STAGE_REVIEW), ENDED(SUCCEEDED, AGENT, NONE),
      "applied gate-unknown block:attempts show:blocked alert:blocked@stream"},
     {"doubt is no pass", FACTS(.stage = STAGE_DEPLOY, .merged = true),
@@ -690,6 +715,12 @@ static void check_moves(const struct stage_decision *d)
     if (e->kind == STAGE_EVENT_JOB_SUCCEEDED && e->verdict == GATE_FAIL && d->move &&
         !f->stop_requested && d->reason != REASON_FOLLOW_UP)
         MUST(d->count_rollback);
+    if (d->count_return)
+        MUST(d->to == STAGE_REVIEW && d->keep_findings && !d->count_rollback &&
+             f->returns < STAGE_RETURNS_MAX && d->job_count == 1 && d->jobs[0].with_findings &&
+             f->stage >= STAGE_REVIEW);
+    if (d->to == STAGE_REVIEW && f->stage > STAGE_REVIEW)
+        MUST(d->count_return);
     if (e->kind == STAGE_EVENT_STOP && f->critical_running)
         MUST(!d->move && d->job_count == 0);
     if (d->reset_counters)
@@ -726,7 +757,7 @@ static void check(const struct stage_facts *facts, const struct stage_event *eve
 }
 
 /* Every event in its meaningful shapes; a bound one with its own entry. */
-static size_t event_shapes(struct stage_event shapes[256])
+static size_t event_shapes(struct stage_event shapes[512])
 {
     size_t count = 0;
     for (int kind = 0; kind < STAGE_EVENT_COUNT; kind++) {
@@ -735,7 +766,7 @@ static size_t event_shapes(struct stage_event shapes[256])
         int sources = kind <= STAGE_EVENT_RETRY || kind == STAGE_EVENT_COMMENT ? 4 : 1;
         for (int source = 0; source < sources; source++)
             for (int job = 0; job < (ends ? JOB_KIND_COUNT : 1); job++)
-                for (int verdict = 0; verdict < (kind == STAGE_EVENT_JOB_SUCCEEDED ? 4 : 1);
+                for (int verdict = 0; verdict < (kind == STAGE_EVENT_JOB_SUCCEEDED ? 5 : 1);
                      verdict++)
                     shapes[count++] = (struct stage_event){
                         .kind = (enum stage_event_kind)kind,
@@ -784,13 +815,14 @@ static struct stage_facts facts_of(uint64_t bits, enum stage stage)
     facts.auto_approve = take(&bits, 2);
     facts.deploy_hook = take(&bits, 2);
     facts.rollbacks = take(&bits, 2) ? MAX_ROLLBACKS : MAX_ROLLBACKS - 1;
+    facts.returns = take(&bits, 2) ? STAGE_RETURNS_MAX : 0;
     return facts;
 }
 
 enum {
     FLAGS_COMMON = 2 * 4 * 5 * 2 * 2 * 2 * 2 * 2, /* the first eight of facts_of */
     FLAGS_COMMAND = FLAGS_COMMON * 16,            /* and the four that commands read */
-    FLAGS_ALL = FLAGS_COMMAND * 8,
+    FLAGS_ALL = FLAGS_COMMAND * 16,
 };
 
 /* Commands do not read auto_approve, deploy_hook and rollbacks, the ends of jobs not the four
@@ -800,12 +832,12 @@ enum {
 static void test_invariants_over_all_combinations(void **state)
 {
     (void)state;
-    struct stage_event shapes[256];
+    struct stage_event shapes[512];
     size_t count = event_shapes(shapes);
     for (size_t i = 0; i < count; i++) {
         bool command = shapes[i].kind <= STAGE_EVENT_RETRY || shapes[i].kind == STAGE_EVENT_COMMENT;
         for (int stage = 0; stage < STAGE_COUNT; stage++)
-            for (uint64_t bits = 0; bits < FLAGS_COMMON * (command ? 16 : 8); bits++) {
+            for (uint64_t bits = 0; bits < FLAGS_COMMON * (command ? 16 : 16); bits++) {
                 uint64_t common = bits % FLAGS_COMMON, rest = bits / FLAGS_COMMON;
                 uint64_t all = command ? bits : common + FLAGS_COMMAND * rest;
                 struct stage_facts facts = facts_of(all, (enum stage)stage);
@@ -817,7 +849,7 @@ static void test_invariants_over_all_combinations(void **state)
 static void test_invariants_over_random_combinations(void **state)
 {
     (void)state;
-    struct stage_event shapes[256];
+    struct stage_event shapes[512];
     size_t count = event_shapes(shapes);
     uint64_t seed = 1;
     for (int i = 0; i < 2000000; i++) {
@@ -834,7 +866,7 @@ static void test_invariants_over_random_combinations(void **state)
 static void test_another_entry_is_never_acted_on(void **state)
 {
     (void)state;
-    struct stage_event shapes[256];
+    struct stage_event shapes[512];
     size_t count = event_shapes(shapes);
     for (size_t i = 0; i < count; i++)
         for (int stage = 0; stage < STAGE_COUNT; stage++)
