@@ -174,7 +174,7 @@ def test_the_merge_gate():
         assert gate(world, work, "g2", head="0" * 40)["gate"]["verdict"] == "moved"
         world.push_by_hand("main", {"work.txt": "theirs\n"})
         conflict = gate(world, work, "g3")
-        assert conflict["gate"]["verdict"] == "moved"
+        assert conflict["gate"]["verdict"] == "fail"
         assert "work.txt" in conflict["gate"]["findings"][0]
         gone = gate(world, work, "g4", branch="feature/none")
         assert gone["gate"]["verdict"] == "unknown"
