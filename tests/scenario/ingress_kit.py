@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import schema
 from harness import BIN, ROOT, free_port, merged
 
 WEBHOOKS = ROOT / "tests/fixtures/webhooks"
@@ -224,7 +225,7 @@ class Ingress:
         (self.home / "db").mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.home / "db/main.db", isolation_level=None, timeout=5)
         database.execute("PRAGMA journal_mode = WAL")
-        database.executescript((ROOT / "services/scheduler/store.sql").read_text())
+        database.executescript(schema.newest())
         database.execute("PRAGMA user_version = 1")
         return database
 

@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+import schema
+
 from harness import ROOT
 
 HISTORY = {"tasks", "transitions", "jobs", "agent_runs", "effects", "decisions", "journal",
@@ -46,7 +48,7 @@ def statements(path):
 
 def database():
     db = sqlite3.connect(":memory:")
-    db.executescript((ROOT / "services/scheduler/store.sql").read_text())
+    db.executescript(schema.newest())
     return db
 
 
