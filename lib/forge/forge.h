@@ -50,6 +50,16 @@ int forge_pull_create(struct forge *forge, const char *title, const char *body, 
 /* Lets what the forge shows of an open one follow its branch's head, where it does not by itself.
  * 0, or -1 and *fault. */
 int forge_pull_sync(struct forge *forge, const struct pull_request *pull, char **fault);
+/* Where a branch stands against a commit that it held once. FAILED: *fault says why. */
+enum forge_branch {
+    FORGE_BRANCH_FOLLOWS, /* at it, or it goes on from it */
+    FORGE_BRANCH_GONE,
+    FORGE_BRANCH_REWRITTEN,
+    FORGE_BRANCH_FAILED,
+};
+enum forge_branch forge_branch_look(struct forge *forge, const char *branch, const char *commit,
+                                    char **fault);
+
 /* Closed without a merge; one that is closed already is success. 0, or -1 and *fault. */
 int forge_pull_close(struct forge *forge, int64_t number, char **fault);
 

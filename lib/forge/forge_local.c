@@ -379,6 +379,39 @@ int forge_pull_sync(struct forge *forge, const struct pull_request *pull, char *
     return result;
 }
 
+static bool has_commit(const struct git_call *call, const char *commit)
+{
+    char *there = git_resolve(call, commit);
+    bool has = there != NULL;
+    free(there);
+    return has;
+}
+
+enum forge_branch forge_branch_look(struct forge *forge, const char *branch, const char *commit,
+                                    char **fault)
+{
+    struct git_call call = local_call(forge);
+    char *ref = xformat("refs/heads/%s", branch), *now = git_resolve(&call, ref);
+    enum forge_branch found = FORGE_BRANCH_FOLLOWS;
+    *fault = NULL;
+    if (!now && file_exists(forge->path)) {
+        found = FORGE_BRANCH_GONE;
+    } else if (!now) {
+        *fault = xformat("%s is not there", forge->path);
+        found = FORGE_BRANCH_FAILED;
+    } else if (strcmp(now, commit) != 0) {
+        int before = git_is_ancestor(&call, commit, now);
+        found = before == 1 ? FORGE_BRANCH_FOLLOWS : FORGE_BRANCH_REWRITTEN;
+        if (before < 0 && has_commit(&call, commit)) {
+            *fault = xformat("%s: git cannot compare %s with %s", forge->path, commit, branch);
+            found = FORGE_BRANCH_FAILED;
+        }
+    }
+    free(now);
+    free(ref);
+    return found;
+}
+
 int forge_pull_close(struct forge *forge, int64_t number, char **fault)
 {
     struct pull_request pull;

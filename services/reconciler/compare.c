@@ -83,24 +83,61 @@ static bool lacks_job(const struct compare_task *task)
            task->live_jobs == 0;
 }
 
-void compare_issue_task(const struct compare_issue *issue, const struct compare_task *task,
-                        struct compare_finding *finding)
+bool compare_wants_forge(const struct compare_task *task)
 {
-    *finding = (struct compare_finding){FINDING_NONE, task != NULL ? task->entry : 0, STATUS_COUNT};
+    return task->stage > STAGE_CREATED && task->stage < STAGE_DEPLOY;
+}
+
+/* Dragged by a person to a closed status that is no command; "" where it was not. */
+static const char *closed_by_hand(const struct compare_issue *issue,
+                                  const struct compare_task *task)
+{
+    bool command = issue && issue->status < STATUS_COUNT && status_table[issue->status].command;
+    return issue && closed(issue) && !issue->status_ours && !command && task->display_confirmed
+               ? "issue-closed"
+               : "";
+}
+
+static const char *done_by_hand(const struct compare_issue *issue, const struct compare_task *task,
+                                const struct compare_forge *forge)
+{
+    if (task->blocked || task->stage <= STAGE_CREATED || task->stage >= STAGE_DEPLOY)
+        return "";
+    if (forge && forge->pull == COMPARE_PULL_CLOSED)
+        return "pull-closed";
+    if (forge && forge->branch == COMPARE_BRANCH_GONE)
+        return "branch-gone";
+    if (forge && forge->branch == COMPARE_BRANCH_REWRITTEN)
+        return "branch-rewritten";
+    return closed_by_hand(issue, task);
+}
+
+void compare_issue_task(const struct compare_issue *issue, const struct compare_task *task,
+                        const struct compare_forge *forge, struct compare_finding *finding)
+{
+    *finding =
+        (struct compare_finding){FINDING_NONE, task != NULL ? task->entry : 0, STATUS_COUNT, ""};
     if (task == NULL || task->stage == STAGE_CANCELLED) {
         /* a cancelled task has given its keys up: the issue starts afresh */
         if (issue != NULL && unheard(issue, NULL, STATUS_TO_ANALYSE))
-            *finding = (struct compare_finding){FINDING_F_1, 0, STATUS_TO_ANALYSE};
+            *finding = (struct compare_finding){FINDING_F_1, 0, STATUS_TO_ANALYSE, ""};
         return;
     }
     if (stage_is_terminal(task->stage))
         return;
     enum status command = issue != NULL ? missed_command(issue, task) : STATUS_COUNT;
+    finding->cause = done_by_hand(issue, task, forge);
     if (command != STATUS_COUNT) {
         finding->kind = command == STATUS_TO_ANALYSE ? FINDING_F_1 : FINDING_F_2;
         finding->status = command;
+        finding->cause = "";
+    } else if (forge && forge->pull == COMPARE_PULL_MERGED && compare_wants_forge(task)) {
+        finding->kind = FINDING_F_3;
+        finding->cause = "";
+    } else if (*finding->cause) {
+        finding->kind = FINDING_F_5;
     } else if (lacks_job(task) && (issue == NULL || !closed(issue) || issue->status_ours)) {
-        /* closed by hand: F-5's affair, nothing is spent on it */
+        /* closed by hand: nothing is spent on it */
         finding->kind = FINDING_F_4;
     }
 }

@@ -47,7 +47,20 @@ struct compare_task {
     bool done[STATUS_COUNT]; /* commands_done: acted on in this entry */
 };
 
-/* F_5 (what people did by hand) is named here and found in a later version. */
+/* What the forge shows of the task's pull request (by its number) and branch. */
+struct compare_forge {
+    enum { COMPARE_PULL_UNKNOWN, COMPARE_PULL_OPEN, COMPARE_PULL_CLOSED, COMPARE_PULL_MERGED } pull;
+    enum {
+        COMPARE_BRANCH_UNKNOWN,
+        COMPARE_BRANCH_FOLLOWS, /* it holds the head that the task knows */
+        COMPARE_BRANCH_GONE,
+        COMPARE_BRANCH_REWRITTEN,
+    } branch;
+};
+
+/* Whether the forge is to be looked at for a task: it is between analysis and its merge. */
+bool compare_wants_forge(const struct compare_task *task);
+
 enum compare_finding_kind {
     FINDING_NONE,
     FINDING_F_1,
@@ -62,11 +75,13 @@ struct compare_finding {
     enum compare_finding_kind kind;
     int64_t entry;      /* of the task it was compared with; 0: there is none (message: null) */
     enum status status; /* the command found; STATUS_COUNT: none (message: null) */
+    const char *cause;  /* F-5: what was done, a reason's code; "" */
 };
 
-/* issue NULL: the tracker does not show it (a task without an issue can still lack its job). task
- * NULL: there is none. Not both. Total; silent on a synchronised board. */
+/* forge NULL: not looked at, or it could not be read. issue NULL: the tracker does not show it (a
+ * task without an issue can still lack its job). task NULL: there is none. Not both. Total; silent
+ * on a synchronised board. */
 void compare_issue_task(const struct compare_issue *issue, const struct compare_task *task,
-                        struct compare_finding *finding);
+                        const struct compare_forge *forge, struct compare_finding *finding);
 
 #endif

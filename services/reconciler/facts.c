@@ -86,8 +86,14 @@ bool facts_task(const json_t *row, struct compare_task *task)
 
 /* A command carries the time of the issue that showed it: one that was seen before our own answer
  * to it reached the tracker is known by that. */
-static json_t *detail_of(const struct compare_finding *finding, const json_t *issue)
+static json_t *detail_of(const struct compare_finding *finding, const json_t *issue,
+                         const struct pull_request *pull)
 {
+    if (finding->kind == FINDING_F_3 && pull)
+        return json_pack("{s:I,s:s*,s:s*}", "number", (json_int_t)pull->number, "head_sha",
+                         pull->head_sha, "merge_commit", pull->merge_commit);
+    if (finding->kind == FINDING_F_5)
+        return json_pack("{s:s}", "cause", finding->cause);
     if (finding->status == STATUS_COUNT || !issue)
         return json_object();
     json_t *detail = json_pack("{s:I}", "updated_ms", message_integer(issue, "updated_ms", 0));
@@ -102,7 +108,7 @@ static json_t *detail_of(const struct compare_finding *finding, const json_t *is
 }
 
 json_t *facts_finding(const struct compare_finding *finding, const char *project,
-                      const json_t *issue, const json_t *task)
+                      const json_t *issue, const json_t *task, const struct pull_request *pull)
 {
     const char *id = issue ? message_text(issue, "id", "") : message_text(task, "issue", "");
     const char *key = task ? message_text(task, "key", "") : message_text(issue, "key", "");
@@ -112,7 +118,7 @@ json_t *facts_finding(const struct compare_finding *finding, const char *project
                        compare_finding_names[finding->kind], "project", project, "issue", id, "key",
                        key, "entry", entry, "status", status, "actor",
                        issue ? message_text(issue, "status_actor", NULL) : NULL, "detail",
-                       detail_of(finding, issue));
+                       detail_of(finding, issue, pull));
 }
 
 json_t *facts_by_issue(const json_t *tasks)

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <jansson.h>
+#include "lib/forge/forge.h"
 #include "services/reconciler/compare.h"
 
 /* issue: as lib/tracker shows it; parked_since_ms: of its task, 0 where it is not parked or unknown
@@ -15,9 +16,9 @@ struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms);
 /* row: of the message `tasks`. False where its stage is none of ours: it is left alone. */
 bool facts_task(const json_t *row, struct compare_task *task);
 
-/* The message `finding`; issue may be NULL. Caller decrefs. */
+/* The message `finding`; issue may be NULL, and pull where it is no F-3. Caller decrefs. */
 json_t *facts_finding(const struct compare_finding *finding, const char *project,
-                      const json_t *issue, const json_t *task);
+                      const json_t *issue, const json_t *task, const struct pull_request *pull);
 
 /* Tasks by their issue's id: {issue: row}, the newest one where an issue has several. tasks: an
  * array of rows. Caller decrefs. */

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "lib/tracker/tracker.h"
 #include "services/reconciler/facts.h"
+#include "services/reconciler/outside.h"
 
 enum { TASKS_PAGE = 200, PAGES_MAX = 10000 };
 
@@ -79,31 +80,47 @@ static json_t *read_tasks(struct reconciler *reconciler, const char *project)
     }
 }
 
-static void compare_one(struct reconciler *reconciler, const struct project *project,
+/* One project's outside, as far as it could be reached. */
+struct outside {
+    const struct project *project;
+    struct forge *forge; /* NULL: not reached, nothing is concluded from it */
+};
+
+static void tell(struct reconciler *reconciler, const struct compare_finding *finding,
+                 json_t *message, struct pass_counts *counts)
+{
+    const struct log_about about = {.task = message_text(message, "key", "")};
+    log_line(LOG_LEVEL_INFO, "finding", &about, "%s %s%s", compare_finding_names[finding->kind],
+             message_text(message, "status", ""), finding->cause);
+    worker_tell(reconciler->worker, message);
+    crash_point(CRASH_FINDING_AFTER_SEND);
+    counts->found++;
+    reconciler->findings[finding->kind]++;
+}
+
+static void compare_one(struct reconciler *reconciler, const struct outside *outside,
                         const json_t *issue, const json_t *task, struct pass_counts *counts)
 {
     struct compare_issue left;
     struct compare_task right;
+    struct compare_forge seen;
     struct compare_finding finding;
+    struct pull_request pull = {0};
     if (task && !facts_task(task, &right))
         return;
     if (issue)
         left = facts_issue(issue, message_integer(task, "parked_since_ms", 0));
-    compare_issue_task(issue ? &left : NULL, task ? &right : NULL, &finding);
+    bool looked = task && outside->forge && compare_wants_forge(&right) &&
+                  outside_look(outside->forge, task, &seen, &pull);
+    compare_issue_task(issue ? &left : NULL, task ? &right : NULL, looked ? &seen : NULL, &finding);
     counts->compared++;
-    if (finding.kind == FINDING_NONE)
-        return;
-    json_t *message = facts_finding(&finding, project->key, issue, task);
-    const struct log_about about = {.task = message_text(message, "key", "")};
-    log_line(LOG_LEVEL_INFO, "finding", &about, "%s %s", compare_finding_names[finding.kind],
-             message_text(message, "status", ""));
-    worker_tell(reconciler->worker, message);
-    crash_point(CRASH_FINDING_AFTER_SEND);
-    counts->found++;
-    reconciler->findings[finding.kind]++;
+    if (finding.kind != FINDING_NONE)
+        tell(reconciler, &finding,
+             facts_finding(&finding, outside->project->key, issue, task, &pull), counts);
+    forge_pull_free(&pull);
 }
 
-static void compare_all(struct reconciler *reconciler, const struct project *project,
+static void compare_all(struct reconciler *reconciler, const struct outside *outside,
                         const json_t *issues, const json_t *tasks, struct pass_counts *counts)
 {
     json_t *by_issue = facts_by_issue(tasks), *shown = json_object(), *issue, *task;
@@ -111,19 +128,34 @@ static void compare_all(struct reconciler *reconciler, const struct project *pro
     json_array_foreach(issues, index, issue)
     {
         const char *id = message_text(issue, "id", "");
-        compare_one(reconciler, project, issue, json_object_get(by_issue, id), counts);
+        compare_one(reconciler, outside, issue, json_object_get(by_issue, id), counts);
         json_object_set_new(shown, id, json_true());
     }
     json_array_foreach(tasks, index, task)
     {
         if (!json_object_get(shown, message_text(task, "issue", "")))
-            compare_one(reconciler, project, NULL, task, counts);
+            compare_one(reconciler, outside, NULL, task, counts);
     }
     json_decref(by_issue);
     json_decref(shown);
 }
 
-/* Issues before tasks: what a webhook brings in between is then in the tasks, and no finding. */
+static struct forge *open_forge(struct reconciler *reconciler, const struct project *project)
+{
+    const struct config *config = reconciler->worker->service->config;
+    char *fault = NULL;
+    if (!reconciler->git)
+        reconciler->git = git_new(config->home);
+    struct forge *forge =
+        reconciler->git ? forge_open(config, project, reconciler->git, &fault) : NULL;
+    if (!forge)
+        log_warn("forge", "project %s: %s", project->key, fault ? fault : "git has no home");
+    free(fault);
+    return forge;
+}
+
+/* Issues before tasks, tasks before the forge: what a webhook brings in between is then in the
+ * tasks, and what a run pushes in between goes on from what they know. */
 static void reconcile_project(struct reconciler *reconciler, const struct project *project,
                               struct pass_counts *counts)
 {
@@ -133,7 +165,9 @@ static void reconcile_project(struct reconciler *reconciler, const struct projec
     json_t *issues = read_issues(&tracker, &fault);
     json_t *tasks = issues ? read_tasks(reconciler, project->key) : NULL;
     if (tasks) {
-        compare_all(reconciler, project, issues, tasks, counts);
+        struct outside outside = {project, open_forge(reconciler, project)};
+        compare_all(reconciler, &outside, issues, tasks, counts);
+        forge_close(outside.forge);
     } else {
         counts->failed++;
         if (!issues) {

@@ -16,13 +16,14 @@ static json_t *foreign_commits(const struct git_call *call, const char *reviewed
                                const char *exclude)
 {
     char *range = xformat("%s..%s", reviewed, head), *out = NULL;
-    git_run(call, &out, NULL, "log", "--max-count=50", "--no-show-signature",
-            "--format=%h %an: %s", range, "--", ".", exclude, NULL);
+    git_run(call, &out, NULL, "log", "--max-count=50", "--no-show-signature", "--format=%h %an: %s",
+            range, "--", ".", exclude, NULL);
     const char *list = out && *out ? out : "(none: the history of the branch was rewritten)";
     char *clean = utf8_text(list, strlen(list), COMMITS_MAX_BYTES);
-    json_t *finding = json_sprintf("The code changed after commit %s, on which the review is based. "
-                                   "Nobody has reviewed:\n%s",
-                                   reviewed, clean);
+    json_t *finding =
+        json_sprintf("The code changed after commit %s, on which the review is based. "
+                     "Nobody has reviewed:\n%s",
+                     reviewed, clean);
     free(clean);
     free(out);
     free(range);

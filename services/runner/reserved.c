@@ -38,6 +38,22 @@ static void require_fresh_base(struct run *run)
                  "gate-unknown: behind the default branch, and no rebase with re-test here", NULL);
 }
 
+/* After a person had deleted the branch or closed the pull request and asked for more, there may be
+ * none: both are made again from what we have. */
+static enum step restore_branch(struct run *run, char **fault)
+{
+    char *theirs = repository_ref(&run->repository, "refs/remotes/origin/%s", run->branch);
+    char *ours = repository_ref(&run->repository, "refs/heads/%s", run->branch);
+    enum step step = STEP_OK;
+    if (!theirs && ours && message_text(run->spec, "head", NULL) == NULL) {
+        bool pushed = repository_push(&run->repository, ours, run->branch, fault) == PUSH_DONE;
+        step = pushed && repository_fetch(&run->repository, fault) == 0 ? STEP_OK : STEP_AGAIN;
+    }
+    free(theirs);
+    free(ours);
+    return step;
+}
+
 static enum step merge_gate(struct run *run, char **fault)
 {
     if (run_open(run, fault) < 0)
@@ -45,9 +61,13 @@ static enum step merge_gate(struct run *run, char **fault)
     repository_lock(&run->repository);
     enum step step = STEP_AGAIN;
     if (repository_fetch(&run->repository, fault) == 0)
+        step = restore_branch(run, fault);
+    if (step == STEP_OK)
         step = gate_branch_mergeable(run, fault);
     if (step == STEP_OK)
         require_fresh_base(run);
+    if (step == STEP_OK && strcmp(message_text(run->gate, "verdict", ""), "pass") == 0)
+        step = publish_pull_request(run, fault);
     repository_unlock(&run->repository);
     return step;
 }

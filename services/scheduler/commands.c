@@ -81,8 +81,8 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
     json_t *comments = job->role ? queries_comments(scheduler, task, &stale) : json_array();
     json_t *message = message_new(
         MESSAGE_run_start, NULL,
-        "{ss sI ss sI ss ss sI ss ss? si ss so so so so so ss? ss* ss? sb sI sI sb}", "run", run, "job",
-        (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
+        "{ss sI ss sI ss ss sI ss ss? si ss so so so so so ss? ss* ss? sb sI sI sb}", "run", run,
+        "job", (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
         (json_int_t)task->id, "key", natural_text(task, task->key, key, sizeof key), "project",
         task->project, "entry", (json_int_t)job->entry, "stage", stage_table[job->stage].name,
         "role", job->role, "attempt", job->attempt, "branch",
@@ -91,8 +91,8 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
         bounded_text(task->description, DESCRIPTION_BYTES), "comments", comments, "findings",
         wants_findings(job) ? findings_decode(task->findings) : json_array(), "pull_request",
         pull_request(task), "head", head, "reviewed",
-        job->stage > STAGE_REVIEW ? task->reviewed_commit : NULL, "resume_session", job->session, "first_of_entry",
-        (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
+        job->stage > STAGE_REVIEW ? task->reviewed_commit : NULL, "resume_session", job->session,
+        "first_of_entry", (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
         (json_int_t)timeout, "deadline_ms", (json_int_t)scheduler->now_ms + timeout,
         "comments_stale", (int)stale);
     free(head);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "lib/buffer.h"
 #include "lib/log.h"
 #include "services/scheduler/local.h"
 #include "services/scheduler/perform.h"
@@ -78,6 +79,19 @@ json_t *outside_tasks(struct scheduler *scheduler, const json_t *message)
 
 /* ---- findings ---- */
 
+/* What a person did by hand, as the reconciler names it. REASON_COUNT: none of these. */
+static enum reason cause_of(const json_t *detail)
+{
+    static const enum reason causes[] = {REASON_PULL_CLOSED, REASON_BRANCH_GONE,
+                                         REASON_BRANCH_REWRITTEN, REASON_ISSUE_CLOSED};
+    const char *name = message_text(detail, "cause", "");
+    for (size_t i = 0; i < sizeof causes / sizeof *causes; i++) {
+        if (strcmp(name, reason_code(causes[i])) == 0)
+            return causes[i];
+    }
+    return REASON_COUNT;
+}
+
 static enum stage_event_kind kind_of(const json_t *message)
 {
     static const struct {
@@ -90,6 +104,11 @@ static enum stage_event_kind kind_of(const json_t *message)
     const char *finding = message_text(message, "finding", "");
     if (strcmp(finding, "F-4") == 0)
         return STAGE_EVENT_JOB_MISSING;
+    if (strcmp(finding, "F-3") == 0)
+        return STAGE_EVENT_MERGED_OUTSIDE;
+    if (strcmp(finding, "F-5") == 0)
+        return cause_of(json_object_get(message, "detail")) < REASON_COUNT ? STAGE_EVENT_BY_HAND
+                                                                           : STAGE_EVENT_COUNT;
     if (strcmp(finding, "F-1") != 0 && strcmp(finding, "F-2") != 0)
         return STAGE_EVENT_COUNT;
     enum status status = status_by_key(message_text(message, "status", ""));
@@ -110,6 +129,19 @@ static bool is_outdated(struct scheduler *scheduler, const struct task *task, co
                                "i", task->id);
 }
 
+/* Said by the comment; where the finding is refused as stale nothing is learnt. */
+static void learn_merge(struct scheduler *scheduler, struct task *task,
+                        const struct stage_event *event, const json_t *detail)
+{
+    const char *commit = message_text(detail, "merge_commit", NULL);
+    if (!task->exists || task->entry != event->entry || task->stage == STAGE_DEPLOY || !commit)
+        return;
+    store_run(scheduler->store, "UPDATE tasks SET merged_commit = ?2 WHERE id = ?1", "is", task->id,
+              commit);
+    free(task->merged_commit);
+    task->merged_commit = xstrdup(commit);
+}
+
 json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
 {
     struct task task;
@@ -125,10 +157,14 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
     if (kind == STAGE_EVENT_COUNT)
         return message_refusal("unknown-finding", "finding",
                                "this version acts on no such finding");
+    task_load_by_issue(scheduler, issue, &task);
+    const char *merged = message_text(detail, "head_sha", "");
     const struct occurrence occurrence = {
         .event = {.kind = kind,
                   .source = SOURCE_RECONCILER,
-                  .entry = message_integer(message, "entry", 0)},
+                  .entry = message_integer(message, "entry", 0),
+                  .current_code = task.exists && task.head && strcmp(task.head, merged) == 0,
+                  .cause = cause_of(detail)},
         .actor = message_text(message, "actor", "reconciler"),
         .project = project->key,
         .issue = issue,
@@ -137,7 +173,8 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
         .description = message_text(detail, "body", ""),
         .labels = json_object_get(detail, "labels"),
     };
-    task_load_by_issue(scheduler, issue, &task);
+    if (kind == STAGE_EVENT_MERGED_OUTSIDE)
+        learn_merge(scheduler, &task, &occurrence.event, detail);
     if (is_outdated(scheduler, &task, detail)) {
         performed_set(&performed, DECISION_IGNORED, REASON_STALE,
                       "the issue has changed since it was read");
@@ -145,7 +182,7 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
         perform(scheduler, &task, &occurrence, &performed);
     }
     /* one that came too early is asked about again; all others are answered now */
-    if (strcmp(project->tracker, "local") == 0 && kind != STAGE_EVENT_JOB_MISSING &&
+    if (strcmp(project->tracker, "local") == 0 && kind <= STAGE_EVENT_RETRY &&
         performed.reason != REASON_TOO_EARLY && performed.reason != REASON_STALE)
         local_heard(scheduler, issue);
     const struct log_about about = {.task = key};

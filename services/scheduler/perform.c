@@ -180,6 +180,11 @@ static void set_flags(struct performance *p)
                   "UPDATE tasks SET merged_commit = NULL, pr_number = NULL, pr_url = NULL,"
                   " pr_head = NULL WHERE id = ?1",
                   "i", id);
+    if (d->forget_outside)
+        store_run(store,
+                  "UPDATE tasks SET head = NULL, pr_number = NULL, pr_url = NULL, pr_head = NULL"
+                  " WHERE id = ?1",
+                  "i", id);
     if (d->keep_findings)
         set_findings(p);
     if (d->reset_counters)

@@ -337,7 +337,7 @@ static void decide(struct scheduler *scheduler, struct task *task, const struct 
         end_job(scheduler, job, "done", result->reason);
         raise(scheduler, task, job, result, STAGE_EVENT_JOB_SUCCEEDED,
               result->verdict == GATE_FAIL || result->verdict == GATE_MOVED ? words_of(result)
-                                                                             : NULL);
+                                                                            : NULL);
         break;
     case RETRY_EXHAUSTED:
         end_job(scheduler, job, "failed", result->reason);

@@ -9,8 +9,8 @@
 #define TASK_COLUMNS                                                                               \
     "SELECT id, project, repo, issue, key, branch, natural_key, title, description, stage, entry," \
     " terminal, blocked_reason, parked_for, rollbacks, findings, display, display_confirmed,"      \
-    " pr_number, pr_url, pr_head, head, merged_commit, stop_requested, priority,"     \
-    " reviewed_commit, returns FROM tasks "
+    " pr_number, pr_url, pr_head, head, merged_commit, stop_requested, priority,"                  \
+    " reviewed_commit, returns, blocked_counter FROM tasks "
 
 static const char *const parked_names[] = {
     [PARKED_NONE] = NULL,
@@ -71,6 +71,7 @@ static bool read_task(struct scheduler *scheduler, sqlite3_stmt *row, struct tas
     task->priority = column_int(row, 24);
     task->reviewed_commit = column_copy(row, 25);
     task->returns = (int)column_int(row, 26);
+    task->blocked_counter = column_copy(row, 27);
     store_done(row);
     return true;
 }
@@ -100,12 +101,12 @@ bool task_load_by_key(struct scheduler *scheduler, const char *key, struct task 
 
 void task_free(struct task *task)
 {
-    char **texts[] = {&task->project,  &task->repo,        &task->issue,
-                      &task->key,      &task->branch,      &task->natural_key,
-                      &task->title,    &task->description, &task->blocked_reason,
-                      &task->findings, &task->display,     &task->pr_url,
-                      &task->pr_head,  &task->head,        &task->merged_commit,
-                      &task->reviewed_commit};
+    char **texts[] = {
+        &task->project,        &task->repo,        &task->issue,         &task->key,
+        &task->branch,         &task->natural_key, &task->title,         &task->description,
+        &task->blocked_reason, &task->findings,    &task->display,       &task->pr_url,
+        &task->pr_head,        &task->head,        &task->merged_commit, &task->reviewed_commit,
+        &task->blocked_counter};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(*texts[i]);
     memset(task, 0, sizeof *task);
@@ -213,6 +214,7 @@ void task_facts(struct scheduler *scheduler, const struct task *task, enum stage
     facts->stage = task->stage;
     facts->entry = task->entry;
     facts->blocked = task->blocked_reason != NULL;
+    facts->blocked_outside = task->blocked_counter && strcmp(task->blocked_counter, "outside") == 0;
     facts->parked = task->parked;
     facts->stop_requested = task->stop_requested;
     facts->display_confirmed = task->display_confirmed == task->entry;

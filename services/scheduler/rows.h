@@ -10,6 +10,7 @@ struct task {
     int64_t id, entry, display_confirmed, pr_number, priority;
     char *project, *repo, *issue, *key, *branch, *natural_key, *title, *description;
     char *blocked_reason, *findings, *display, *pr_url, *pr_head, *head, *merged_commit;
+    char *blocked_counter;
     char *reviewed_commit; /* on which the run of the last passed review started */
     enum stage stage;
     bool terminal, stop_requested;

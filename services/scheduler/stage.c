@@ -189,6 +189,8 @@ static const struct {
     [STAGE_EVENT_JOB_CANCELLED] = {on_job_end, true},
     [STAGE_EVENT_CLEANUP_DONE] = {on_cleanup, true},
     [STAGE_EVENT_JOB_MISSING] = {on_job_missing, true},
+    [STAGE_EVENT_MERGED_OUTSIDE] = {machine_on_merged_outside, true},
+    [STAGE_EVENT_BY_HAND] = {machine_on_by_hand, true},
     [STAGE_EVENT_COMMENT] = {on_comment, false},
 };
 

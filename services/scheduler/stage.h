@@ -40,6 +40,7 @@ struct stage_facts {
     enum stage stage;
     int64_t entry;
     bool blocked;
+    bool blocked_outside;  /* for what people did by hand: what is known of the forge is history */
     enum parked parked;    /* on a blocked task: what it had been parked for */
     bool job_live;         /* a queued or running job of this entry that carries the stage */
     bool agent_running;    /* of which one is an agent now running */
@@ -79,6 +80,8 @@ struct stage_event {
                                   compared with (0: there was no task); other commands: 0 = current */
     enum job_kind job;         /* JOB_* events */
     enum gate_verdict verdict; /* JOB_SUCCEEDED: of the stage's exit gate */
+    bool current_code;         /* MERGED_OUTSIDE: what was merged is the task's head */
+    enum reason cause;         /* BY_HAND: what was done */
 };
 
 /* What a comment or alert says; worded by wording.c from the facts of the row. */
@@ -107,8 +110,8 @@ struct effect_order {
                        is not replaced by a newer one either, it goes out before it */
 };
 
-/* Returns to review are not counted as rollbacks; a reviewer who changes the code at each of its runs
- * would be sent back for ever all the same. */
+/* Returns to review are not counted as rollbacks; a reviewer who changes the code at each of its
+ * runs would be sent back for ever all the same. */
 enum { STAGE_RETURNS_MAX = 5 };
 
 enum { DECISION_JOBS_MAX = 4, DECISION_EFFECTS_MAX = 8 };
@@ -125,10 +128,12 @@ struct stage_decision {
     bool count_rollback;
     bool count_return;
     bool forget_merge;   /* what was merged and its pull request are history: a new one is opened */
+    bool forget_outside; /* likewise the branch's head and the pull request, without a merge */
     bool keep_findings;  /* store the event's findings with the task */
     bool reset_counters; /* a person acted */
     bool block, unblock; /* a block leaves the parked row as it is, for the resuming */
-    const char *counter; /* block: what a resuming resets: "rollbacks" "returns" "attempts" or "" */
+    const char *counter; /* block: what a resuming resets: "rollbacks" "returns" "attempts"
+                            "outside" or "" */
     enum parked park;    /* PARKED_NONE: leave */
     bool unpark;
     bool cancel_jobs;  /* every queued job cancelled, running ones ordered to stop */

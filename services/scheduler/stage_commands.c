@@ -9,6 +9,7 @@ static void resume(struct machine *m)
     d->unblock = true;
     d->reset_counters = true;
     d->remember_command = true;
+    d->forget_outside = f->blocked_outside;
     if (f->stage == STAGE_CREATED) {
         machine_enter(m, STAGE_ANALYSIS);
     } else if (f->parked != PARKED_NONE) {

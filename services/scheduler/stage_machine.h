@@ -58,6 +58,11 @@ void machine_finish(struct machine *m);
 /* The one way out of analysis, for the person's Approved and for the label. */
 void machine_approve(struct machine *m, enum reason reason);
 
+/* ---- stage_outside.c ---- */
+
+void machine_on_merged_outside(struct machine *m);
+void machine_on_by_hand(struct machine *m);
+
 /* ---- stage_commands.c ---- */
 
 void machine_on_to_analyse(struct machine *m);

@@ -172,6 +172,17 @@ static void returned(const struct wording_facts *facts, struct buffer *out)
     write_findings(facts, out);
 }
 
+static void merged_outside(const struct wording_facts *facts, struct buffer *out)
+{
+    buffer_text(out, "The pull request was merged by hand");
+    if (part_given(facts->merged_commit)) {
+        buffer_text(out, " as ");
+        part_code(facts->merged_commit, out);
+    }
+    buffer_text(out, ". The task ends here: nothing was deployed by us, and no gate was asked.");
+    write_links(facts, out);
+}
+
 static void blocked(const struct wording_facts *facts, struct buffer *out)
 {
     buffer_text(out, "**Blocked**");
@@ -275,6 +286,7 @@ static void (*const template_table[TEMPLATE_COUNT])(const struct wording_facts *
     [TEMPLATE_TRANSITION] = transition,
     [TEMPLATE_ROLLBACK] = rollback,
     [TEMPLATE_RETURN] = returned,
+    [TEMPLATE_MERGED_OUTSIDE] = merged_outside,
     [TEMPLATE_BLOCKED] = blocked,
     [TEMPLATE_RESUMED] = resumed,
     [TEMPLATE_STOPPED] = stopped,

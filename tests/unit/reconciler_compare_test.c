@@ -32,7 +32,7 @@ static struct compare_finding compare(const struct compare_issue *issue,
 {
     struct compare_finding finding;
     memset(&finding, 0xA5, sizeof finding);
-    compare_issue_task(issue, task, &finding);
+    compare_issue_task(issue, task, NULL, &finding);
     return finding;
 }
 
@@ -43,6 +43,17 @@ static void found(struct compare_issue issue, struct compare_task task,
     assert_int_equal(finding.kind, kind);
     assert_int_equal(finding.status, status);
     assert_int_equal(finding.entry, ENTRY);
+}
+
+/* cause "": nothing is found. */
+static void by_hand(struct compare_issue issue, struct compare_task task,
+                    const struct compare_forge *seen, const char *cause)
+{
+    struct compare_finding finding;
+    compare_issue_task(&issue, &task, seen, &finding);
+    assert_string_equal(finding.cause, cause);
+    assert_int_equal(finding.kind, *cause ? FINDING_F_5 : FINDING_NONE);
+    assert_int_equal(finding.status, STATUS_COUNT);
 }
 
 static void silent(struct compare_issue issue, struct compare_task task)
@@ -104,7 +115,9 @@ static void test_a_synchronised_board_is_silent(void **state)
                                            : COMPARE_PARKED_NONE;
                 silent(issue, task);
                 issue.status_ours = false;
-                if (status == STATUS_COUNT || !status_table[status].command)
+                bool dragged = issue.group == COMPARE_GROUP_COMPLETED ||
+                               issue.group == COMPARE_GROUP_CANCELLED;
+                if (status == STATUS_COUNT || (!status_table[status].command && !dragged))
                     silent(issue, task);
             }
 }
@@ -236,26 +249,80 @@ static void test_a_stage_without_a_job(void **state)
 }
 
 /* What a person closed gets no job; the group says so, whatever the status is called. */
-static void test_a_closed_issue_gets_no_job(void **state)
+/* Red with a condition taken out: ours, unconfirmed, blocked, a command's own group. */
+static void test_a_closed_issue_is_told_once_and_gets_no_job(void **state)
 {
     (void)state;
     struct compare_task task = task_in(STAGE_REVIEW);
     struct compare_issue issue = issue_in(STATUS_TESTING);
     task.live_jobs = 0;
     issue.group = COMPARE_GROUP_COMPLETED;
-    silent(issue, task);
+    by_hand(issue, task, NULL, "issue-closed");
     issue.group = COMPARE_GROUP_CANCELLED;
+    by_hand(issue, task, NULL, "issue-closed");
+    task.display_confirmed = false; /* our own status is on its way there */
     silent(issue, task);
+    task.display_confirmed = true;
+    task.blocked = true;
+    silent(issue, task);
+    task.blocked = false;
     issue.status_ours = true; /* a fallback of ours may lie there */
     found(issue, task, FINDING_F_4, STATUS_COUNT);
     issue = issue_in(STATUS_DONE);
     issue.group = COMPARE_GROUP_UNKNOWN;
-    silent(issue, task);
+    by_hand(issue, task, NULL, "issue-closed");
+    for (int stage = STAGE_DEPLOY; stage < STAGE_CANCELLED; stage++) {
+        struct compare_task late = task_in((enum stage)stage);
+        silent(issue, late);
+    }
     issue.group = COMPARE_GROUP_OPEN;
     found(issue, task, FINDING_F_4, STATUS_COUNT);
     issue = issue_in(STATUS_COUNT);
     issue.group = COMPARE_GROUP_UNKNOWN;
     found(issue, task, FINDING_F_4, STATUS_COUNT);
+}
+
+/* What the forge shows. Mutations: the branch before the pull request; looked at in deploy; a block
+ * beside a block; a merge that is told after the end. */
+static void test_what_people_did_in_the_forge(void **state)
+{
+    (void)state;
+    static const struct {
+        struct compare_forge seen;
+        const char *cause;
+    } table[] = {
+        {{COMPARE_PULL_OPEN, COMPARE_BRANCH_FOLLOWS}, ""},
+        {{COMPARE_PULL_UNKNOWN, COMPARE_BRANCH_UNKNOWN}, ""},
+        {{COMPARE_PULL_CLOSED, COMPARE_BRANCH_FOLLOWS}, "pull-closed"},
+        {{COMPARE_PULL_CLOSED, COMPARE_BRANCH_GONE}, "pull-closed"},
+        {{COMPARE_PULL_OPEN, COMPARE_BRANCH_GONE}, "branch-gone"},
+        {{COMPARE_PULL_UNKNOWN, COMPARE_BRANCH_REWRITTEN}, "branch-rewritten"},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (int stage = STAGE_CREATED; stage < STAGE_COUNT; stage++) {
+            struct compare_task task = task_in((enum stage)stage);
+            bool ours = stage > STAGE_CREATED && stage < STAGE_DEPLOY;
+            assert_int_equal(compare_wants_forge(&task), ours);
+            by_hand(issue_in(STATUS_TESTING), task, &table[i].seen, ours ? table[i].cause : "");
+            task.blocked = true;
+            by_hand(issue_in(STATUS_TESTING), task, &table[i].seen, "");
+        }
+    const struct compare_forge merged = {COMPARE_PULL_MERGED, COMPARE_BRANCH_GONE};
+    struct compare_issue issue = issue_in(STATUS_TESTING);
+    for (int stage = STAGE_CREATED; stage < STAGE_COUNT; stage++)
+        for (int blocked = 0; blocked < 2; blocked++) {
+            struct compare_task task = task_in((enum stage)stage);
+            struct compare_finding finding;
+            task.blocked = blocked;
+            compare_issue_task(&issue, &task, &merged, &finding);
+            assert_int_equal(finding.kind,
+                             compare_wants_forge(&task) ? FINDING_F_3 : FINDING_NONE);
+        }
+    struct compare_finding stop;
+    struct compare_task task = task_in(STAGE_TESTING);
+    issue = issue_in(STATUS_STOP);
+    compare_issue_task(&issue, &task, &merged, &stop);
+    assert_int_equal(stop.kind, FINDING_F_2); /* a person's word comes first */
 }
 
 /* All of it: no command without its status or comment, at most what the state allows. */
@@ -279,6 +346,11 @@ static void test_no_finding_without_a_ground(void **state)
                     struct compare_finding f = compare(&issue, &task);
                     if (f.kind == FINDING_NONE)
                         continue;
+                    if (f.kind == FINDING_F_5) {
+                        assert_string_equal(f.cause, "issue-closed");
+                        assert_true(!issue.status_ours && !task.blocked && task.display_confirmed);
+                        continue;
+                    }
                     if (f.status == STATUS_APPROVED && issue.has_approved_comment) {
                         assert_int_equal(stage, STAGE_ANALYSIS);
                     } else if (f.kind != FINDING_F_4) {
@@ -323,7 +395,8 @@ int main(void)
         cmocka_unit_test(test_missed_approval_by_comment),
         cmocka_unit_test(test_missed_stop),
         cmocka_unit_test(test_a_stage_without_a_job),
-        cmocka_unit_test(test_a_closed_issue_gets_no_job),
+        cmocka_unit_test(test_a_closed_issue_is_told_once_and_gets_no_job),
+        cmocka_unit_test(test_what_people_did_in_the_forge),
         cmocka_unit_test(test_no_finding_without_a_ground),
         cmocka_unit_test(test_names),
     };

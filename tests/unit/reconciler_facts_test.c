@@ -76,8 +76,8 @@ static void a_finding_says_all(void **state)
 {
     (void)state;
     json_t *left = issue(), *right = task();
-    struct compare_finding start = {FINDING_F_1, 0, STATUS_TO_ANALYSE};
-    json_t *message = facts_finding(&start, "DEMO", left, NULL);
+    struct compare_finding start = {FINDING_F_1, 0, STATUS_TO_ANALYSE, ""};
+    json_t *message = facts_finding(&start, "DEMO", left, NULL, NULL);
     json_t *detail = json_object_get(message, "detail");
     assert_string_equal(message_text(message, "finding", ""), "F-1");
     assert_string_equal(message_text(message, "status", ""), "to_analyse");
@@ -87,8 +87,8 @@ static void a_finding_says_all(void **state)
     assert_string_equal(message_text(detail, "title", ""), "T");
     assert_int_equal(json_array_size(json_object_get(detail, "labels")), 1);
     json_decref(message);
-    struct compare_finding jobless = {FINDING_F_4, 31, STATUS_COUNT};
-    message = facts_finding(&jobless, "DEMO", NULL, right);
+    struct compare_finding jobless = {FINDING_F_4, 31, STATUS_COUNT, ""};
+    message = facts_finding(&jobless, "DEMO", NULL, right, NULL);
     assert_string_equal(message_text(message, "finding", ""), "F-4");
     assert_string_equal(message_text(message, "issue", ""), "local-4");
     assert_int_equal(message_integer(message, "entry", 0), 31);

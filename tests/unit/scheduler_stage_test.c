@@ -38,12 +38,12 @@ static void render(const struct stage_decision *d, char out[1024])
     static const char *const flags[] = {"create",   "rollback", "forget-merge", "findings",
                                         "reset",    "unblock",  "unpark",       "cancel-jobs",
                                         "defer",    "release",  "remember",     "remember-refusal",
-                                        "tombstone", "return"};
+                                        "tombstone", "return",   "forget-outside"};
     const bool set[] = {d->create,        d->count_rollback,   d->forget_merge,
                         d->keep_findings, d->reset_counters,   d->unblock,
                         d->unpark,        d->cancel_jobs,      d->request_stop,
                         d->release_lease, d->remember_command, d->remember_refusal,
-                        d->tombstone,     d->count_return};
+                        d->tombstone,     d->count_return,     d->forget_outside};
     out[0] = '\0';
     add(out, "%s %s", outcome_names[d->outcome], reason_code(d->reason));
     if (d->move)
@@ -104,7 +104,8 @@ static struct stage_facts plain(enum stage stage, enum stage_event_kind kind)
 
 static enum event_source usual_source(enum stage_event_kind kind)
 {
-    if (kind == STAGE_EVENT_JOB_MISSING)
+    if (kind == STAGE_EVENT_JOB_MISSING || kind == STAGE_EVENT_MERGED_OUTSIDE ||
+        kind == STAGE_EVENT_BY_HAND)
         return SOURCE_RECONCILER;
     if (kind >= STAGE_EVENT_JOB_SUCCEEDED && kind <= STAGE_EVENT_CLEANUP_DONE)
         return SOURCE_RUNNER;
@@ -119,6 +120,10 @@ static enum event_source usual_source(enum stage_event_kind kind)
     "show:cancelled say:stopped@stream"
 #define BLOCKS        "applied attempts-exhausted block:attempts show:blocked alert:blocked@stream"
 #define RESTORES(job) "applied job-restored job:" job
+
+#define BY_HAND(cause)                                                                             \
+    "applied " cause " cancel-jobs block:outside show:blocked alert:blocked@stream"
+#define OTHER_CODE BY_HAND("merged-other")
 
 static const char *const plain_table[STAGE_EVENT_COUNT][STAGE_COUNT] = {
     [STAGE_EVENT_TO_ANALYSE] =
@@ -255,6 +260,32 @@ static const char *const plain_table[STAGE_EVENT_COUNT][STAGE_COUNT] = {
             "ignored already-stopped",
             "ignored already-stopped",
         },
+    [STAGE_EVENT_MERGED_OUTSIDE] =
+        {
+            "ignored wrong-stage",
+            OTHER_CODE,
+            OTHER_CODE,
+            OTHER_CODE,
+            OTHER_CODE,
+            OTHER_CODE,
+            OTHER_CODE,
+            "ignored wrong-stage",
+            "ignored already-stopped",
+            "ignored already-stopped",
+        },
+    [STAGE_EVENT_BY_HAND] =
+        {
+            "ignored wrong-stage",
+            BY_HAND("pull-closed"),
+            BY_HAND("pull-closed"),
+            BY_HAND("pull-closed"),
+            BY_HAND("pull-closed"),
+            BY_HAND("pull-closed"),
+            BY_HAND("pull-closed"),
+            "ignored wrong-stage",
+            "ignored already-stopped",
+            "ignored already-stopped",
+        },
     [STAGE_EVENT_COMMENT] =
         {
             "ignored no-command",
@@ -282,6 +313,7 @@ static void test_plain_case_of_every_stage_and_event(void **state)
                                         .source = usual_source((enum stage_event_kind)kind),
                                         .entry = ENTRY,
                                         .job = own_job[stage],
+                                        .cause = REASON_PULL_CLOSED,
                                         .verdict =
                                             own_job[stage] == JOB_MERGE ? GATE_NONE : GATE_PASS};
             struct stage_decision decision;
@@ -319,6 +351,17 @@ struct flag_case {
     {                                                                                              \
         .kind = STAGE_EVENT_JOB_##k, .source = SOURCE_RUNNER, .entry = ENTRY, .job = JOB_##j,      \
         .verdict = GATE_##v                                                                        \
+    }
+
+#define MERGED_BY_HAND                                                                             \
+    {                                                                                              \
+        .kind = STAGE_EVENT_MERGED_OUTSIDE, .source = SOURCE_RECONCILER, .entry = ENTRY,           \
+        .current_code = true                                                                       \
+    }
+#define CLOSED_BY_HAND                                                                             \
+    {                                                                                              \
+        .kind = STAGE_EVENT_BY_HAND, .source = SOURCE_RECONCILER, .entry = ENTRY,                  \
+        .cause = REASON_PULL_CLOSED                                                                \
     }
 
 static const struct flag_case flag_cases[] = {
@@ -489,6 +532,31 @@ static const struct flag_case flag_cases[] = {
      "applied moved findings block:returns show:blocked alert:blocked@stream"},
     {"nothing was reviewed yet", FACTS(.stage = STAGE_DEVELOPMENT), ENDED(SUCCEEDED, AGENT, MOVED),
      "applied gate-unknown block:attempts show:blocked alert:blocked@stream"},
+    /* by hand. Mutations: another's merge ends a deploy; other code ends the task; a block beside a
+     * block; the agent goes on; what is known of the forge is kept */
+    {"merged by another at the task's code",
+     FACTS(.stage = STAGE_REVIEW, .job_live = true, .agent_running = true), MERGED_BY_HAND,
+     "applied merged-outside >done cancel-jobs release show:done say:merged-outside@stream "
+     "say:summary@deployer"},
+    {"while it waits for its approval",
+     FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL), MERGED_BY_HAND,
+     "applied merged-outside >done unpark release show:done say:merged-outside@stream "
+     "say:summary@deployer"},
+    {"a blocked one is merged by hand", FACTS(.stage = STAGE_TESTING, .blocked = true),
+     MERGED_BY_HAND,
+     "applied merged-outside >done unblock release show:done say:merged-outside@stream "
+     "say:summary@deployer"},
+    {"never during a deploy", FACTS(.stage = STAGE_DEPLOY, .lease_held = true), MERGED_BY_HAND,
+     "ignored wrong-stage"},
+    {"blocked already", FACTS(.stage = STAGE_TESTING, .blocked = true), CLOSED_BY_HAND,
+     "ignored blocked"},
+    {"parked, closed by hand", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL),
+     CLOSED_BY_HAND, "applied pull-closed block:outside show:blocked alert:blocked@stream"},
+    {"resumed, the forge is looked at anew",
+     FACTS(.stage = STAGE_TESTING, .blocked = true, .blocked_outside = true),
+     COMMAND(TO_ANALYSE, TRACKER),
+     "applied resumed >testing reset unblock remember forget-outside job:agent/tester show:testing "
+     "say:resumed@stream"},
     {"no verdict is no pass", FACTS(.stage = STAGE_REVIEW), ENDED(SUCCEEDED, AGENT, NONE),
      "applied gate-unknown block:attempts show:blocked alert:blocked@stream"},
     {"doubt is no pass", FACTS(.stage = STAGE_DEPLOY, .merged = true),
@@ -699,7 +767,12 @@ static void check_moves(const struct stage_decision *d)
     MUST(d->to != STAGE_CREATED);
     MUST(!d->move || d->cancel_jobs || !f->job_live); /* no job of an earlier entry lives on */
     if (d->to == STAGE_DONE)
-        MUST(f->stage == STAGE_DEPLOY && e->job == JOB_FINALIZER && passed && d->release_lease);
+        MUST(d->release_lease &&
+             ((f->stage == STAGE_DEPLOY && e->job == JOB_FINALIZER && passed) ||
+              (f->stage < STAGE_DEPLOY && e->kind == STAGE_EVENT_MERGED_OUTSIDE &&
+               e->current_code)));
+    if (d->forget_outside)
+        MUST(f->blocked_outside && d->unblock);
     if (d->to == STAGE_DEPLOY)
         MUST((f->stage == STAGE_DEPLOY_STAGING && e->job == JOB_MERGE_GATE && passed) ||
              (f->stage == STAGE_DEPLOY && f->blocked && commanded));
@@ -764,8 +837,9 @@ static size_t event_shapes(struct stage_event shapes[512])
         bool ends = kind == STAGE_EVENT_JOB_SUCCEEDED || kind == STAGE_EVENT_JOB_EXHAUSTED ||
                     kind == STAGE_EVENT_JOB_CANCELLED;
         int sources = kind <= STAGE_EVENT_RETRY || kind == STAGE_EVENT_COMMENT ? 4 : 1;
+        int jobs = ends ? JOB_KIND_COUNT : kind == STAGE_EVENT_MERGED_OUTSIDE ? 2 : 1;
         for (int source = 0; source < sources; source++)
-            for (int job = 0; job < (ends ? JOB_KIND_COUNT : 1); job++)
+            for (int job = 0; job < jobs; job++)
                 for (int verdict = 0; verdict < (kind == STAGE_EVENT_JOB_SUCCEEDED ? 5 : 1);
                      verdict++)
                     shapes[count++] = (struct stage_event){
@@ -773,6 +847,8 @@ static size_t event_shapes(struct stage_event shapes[512])
                         .source = sources == 1 ? SOURCE_RUNNER : (enum event_source)source,
                         .entry = ENTRY,
                         .job = (enum job_kind)job,
+                        .cause = REASON_BRANCH_GONE,
+                        .current_code = job % 2 == 1,
                         .verdict = (enum gate_verdict)verdict};
     }
     return count;
@@ -815,6 +891,7 @@ static struct stage_facts facts_of(uint64_t bits, enum stage stage)
     facts.auto_approve = take(&bits, 2);
     facts.deploy_hook = take(&bits, 2);
     facts.rollbacks = take(&bits, 2) ? MAX_ROLLBACKS : MAX_ROLLBACKS - 1;
+    facts.blocked_outside = facts.blocked && facts.merged; /* one bit for both */
     facts.returns = take(&bits, 2) ? STAGE_RETURNS_MAX : 0;
     return facts;
 }
