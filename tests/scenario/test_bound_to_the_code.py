@@ -2,7 +2,7 @@
 review, not counted as a rollback, and the reviewer is told which commits nobody has seen.
 
 Mutations, each red: the diff left out (merged unreviewed); artefacts counted as code; the return counted
-as a rollback; the findings not given to the reviewer; the verdict bound to the commit that it stands in."""
+as a rollback; the findings not given to the reviewer; a review bound to the commit that it leaves."""
 
 import pytest
 
@@ -109,6 +109,7 @@ def test_a_reviewer_who_changes_the_code(make_instance):
     instance.wait_for(lambda: instance.task(key)["blocked"], 60, "it is blocked")
     assert instance.task(key)["blocked"]["reason"].startswith("moved: ")
     assert stages(instance, key).count("review") == 6
+    assert "testing" not in stages(instance, key)
     instance.plan({})
     instance.http("POST", f"/tasks/{key}/retry", {"actor": "ada"})
     instance.wait_stage(key, "done", 60)

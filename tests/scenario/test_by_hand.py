@@ -52,6 +52,15 @@ def drag_issue(instance, key):
                                              "status": "Done", "actor": "ada"})
 
 
+def some_passes(instance):
+    """The reconciler looks at everything again, a few times."""
+    def passes():
+        services = instance.http("GET", "/queue")[1]["services"]
+        return next(row for row in services if row["name"] == "reconciler")["counters"]["passes"]
+    before = passes()
+    instance.wait_for(lambda: passes() > before + 3, 30, "it was looked at again")
+
+
 def announcements(instance, key):
     return [comment["body"] for comment in instance.issue(key)["comments"] if "**Blocked**" in comment["body"]]
 
@@ -66,17 +75,16 @@ def test_blocked_with_its_cause_and_resumed(make_instance, act, cause):
     instance.wait_for(lambda: instance.task(key)["blocked"], 30, "it is blocked")
     assert instance.task(key)["blocked"]["reason"].startswith(f"{cause}: ")
     instance.wait_for(lambda: not instance.agents(), 20, f"the agent {agent} is ended")
-    passes = [service for service in instance.http("GET", "/queue")[1]["services"]
-              if service["name"] == "reconciler"][0]["counters"]["passes"]
-    instance.wait_for(lambda: [service for service in instance.http("GET", "/queue")[1]["services"]
-                               if service["name"] == "reconciler"][0]["counters"]["passes"] > passes + 3,
-                      30, "it was looked at again")
+    some_passes(instance)
     instance.wait_for(lambda: instance.issue(key)["status"] == "Blocked", 20, "it is shown")
     assert len(announcements(instance, key)) == 1
     # a person says that it goes on: what is missing is made again
-    (instance.agent_dir / "go").touch()
+    instance.plan({"tester": {"until": "go on"}})
     instance.must("POST", "/webhook/local", {"delivery": "again", "kind": "status", "issue": key,
                                              "status": "To Analyse", "actor": "ada"})
+    at_work(instance, key, "testing")
+    some_passes(instance)
+    (instance.agent_dir / "go on").touch()
     instance.wait_stage(key, "done", 60)
     task = instance.task(key)
     check_jobs(task)
