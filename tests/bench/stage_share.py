@@ -15,9 +15,8 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from common import BIN, ROOT, TOOLS
+from common import ROOT, TOOLS
 
 sys.path.insert(0, str(ROOT / "tests/scenario"))
 from runner_kit import World, wait_for  # noqa: E402

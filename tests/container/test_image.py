@@ -19,9 +19,9 @@ HOME = "/var/lib/orchestrator"
 SERVICES = ["scheduler", "ingress", "runner", "notifier", "reconciler", "reaper", "monitor"]
 
 
-def docker(*arguments, check=True, seconds=120):
+def docker(*arguments, check=True):
     done = subprocess.run(["docker", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=seconds, check=False)
+                          timeout=120, check=False)
     assert not check or done.returncode == 0, (arguments, done.stdout, done.stderr)
     return done.stdout.strip()
 
@@ -73,12 +73,12 @@ class Container:
         self.wait_for(lambda: self.http("/health")[0] == 200, 30, "/health is 200")
         return self
 
-    def stop(self, *options):
-        docker("stop", *options, self.name)
+    def stop(self):
+        docker("stop", self.name)
         return json.loads(docker("inspect", "-f", "{{json .State}}", self.name))
 
-    def run(self, *command, check=True):
-        return docker("exec", self.name, *command, check=check)
+    def run(self, *command):
+        return docker("exec", self.name, *command)
 
     def http(self, path):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
@@ -153,9 +153,9 @@ exec /usr/local/share/orchestrator/demo/scripted_agent.py /opt/test/agent
 """
 
 
-def with_project(image, *options):
+def with_project(image):
     """The claude driver; a script stands for the CLI."""
-    container = Container(image, *options, config={
+    container = Container(image, config={
         "disk": {"low_water_mb": 1}, "retry": {"base_s": 1, "max_s": 2},
         "projects": [{"key": "DEMO", "repo": "sample", "tracker": "local", "forge": "local",
                       "agent": "claude", "ci": "none"}]})

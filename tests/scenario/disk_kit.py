@@ -1,7 +1,6 @@
 """A small disk that can be filled: a tmpfs in a mount namespace that a sleeping process holds. Programs
-see it that are started with its prefix; without the right to make one the test is skipped."""
+see it that are started with its prefix."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,17 +10,27 @@ HOLD = ('cp -a "$0" "$0.copy"; mount -t tmpfs -o "size=$1k" small "$0"; cp -a "$
         'rm -r "$0.copy"; echo mounted; exec sleep 900')
 
 
+def require_mounts():
+    """Skips the test where we may not mount in a namespace of our own: before anything is made that would
+    have to be taken away again."""
+    try:
+        tried = subprocess.run(["unshare", "--mount", "--propagation", "private",
+                                "mount", "-t", "tmpfs", "none", "/mnt"],
+                               capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no unshare (util-linux)")
+    if tried.returncode:
+        pytest.skip(f"no tmpfs in a private namespace: {tried.stderr.strip()}")
+
+
 class SmallDisk:
     def __init__(self, folder, size_kb):
         """Mounted over a folder that is there; what is in it is copied."""
-        if not (shutil.which("unshare") and shutil.which("nsenter")):
-            pytest.skip("no unshare and nsenter")
         self.folder = folder
         self.holder = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "sh", "-ec", HOLD, folder, str(size_kb)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if self.holder.stdout.readline() != "mounted\n":
-            pytest.skip(f"no tmpfs in a private namespace: {self.holder.stderr.read().strip()}")
+        assert self.holder.stdout.readline() == "mounted\n", self.holder.stderr.read()
         self.prefix = ["nsenter", "--target", str(self.holder.pid), "--mount", "--root", "--"]
         self.outside = Path(f"/proc/{self.holder.pid}/root{folder}")  # for us, who are not inside
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import tempfile
@@ -41,6 +42,15 @@ class Run:
 
     def start(self):
         return subprocess.run([KEEPER, self.dir], timeout=10).returncode
+
+    def start_waiting(self):
+        """Until its word is given, on the socket's end that is returned."""
+        ours, its = socket.socketpair()
+        with its:
+            done = subprocess.run([KEEPER, "--control", str(its.fileno()), self.dir], timeout=10,
+                                  pass_fds=[its.fileno()])
+        assert done.returncode == 0
+        return ours
 
     def status(self, seconds=15):
         path = self.dir / "status"

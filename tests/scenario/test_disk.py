@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from disk_kit import SmallDisk
+from disk_kit import SmallDisk, require_mounts
 from harness import Instance
 from invariants import check_all, check_end
 from journeys import Journeys, runs_under_way
@@ -24,23 +24,19 @@ SEED = int(os.environ.get("ORCH_DISK_SEED", "1"))
 class SmallHome(Instance):
     def __init__(self, plan):
         super().__init__(plan=plan)
-        try:
-            self.disk = SmallDisk(self.home, DISK_KB)
-        except pytest.skip.Exception:
-            self.close()
-            raise
+        self.disk = SmallDisk(self.home, DISK_KB)
         self.prefix = self.disk.prefix
         self.home = self.disk.outside
         self.repo = self.home / "forge/sample.git"
 
     def close(self, keep=False):
         super().close(keep)
-        if self.prefix:
-            self.disk.close()
+        self.disk.close()
 
 
 @pytest.fixture
 def small_home(request):
+    require_mounts()
     made = []
 
     def make(**plan):

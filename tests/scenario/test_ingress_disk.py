@@ -8,7 +8,7 @@ import resource
 import time
 
 import pytest
-from disk_kit import SmallDisk
+from disk_kit import SmallDisk, require_mounts
 from ingress_kit import wait_for
 
 DISK_KB = 16384
@@ -16,6 +16,7 @@ DISK_KB = 16384
 
 @pytest.fixture
 def small_disk(make_ingress):
+    require_mounts()
     ingress = make_ingress(start=False)
     (ingress.home / "db").mkdir(parents=True)
     disk = SmallDisk(ingress.home / "db", DISK_KB)

@@ -11,32 +11,11 @@ import time
 import pytest
 
 from harness import BIN, Instance, git
+from orchctl_kit import DONE, NOT_FOUND, NOT_REACHABLE, REFUSED, USAGE, orchctl, parsed, text
 
-DONE, REFUSED, USAGE, NOT_REACHABLE, NOT_FOUND = 0, 1, 2, 3, 4
 # title, label and comment that would take over a terminal
 EVIL = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202eevil"
 ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u0080-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def orchctl(instance, *arguments, env=None, data=None, timeout=60):
-    """The ended process; text on both sides."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
-    environment.update({"ORCH_CONFIG": str(instance.config), **(env or {})})
-    return subprocess.run([BIN / "orchctl", *arguments], capture_output=True, timeout=timeout,
-                          env=environment, input=data,
-                          stdin=subprocess.DEVNULL if data is None else None)
-
-
-def text(instance, *arguments, code=DONE, **named):
-    done = orchctl(instance, *arguments, **named)
-    assert done.returncode == code, (arguments, done.stdout, done.stderr)
-    return (done.stdout if code == DONE else done.stderr).decode()
-
-
-def parsed(instance, *arguments, code=DONE, **named):
-    done = orchctl(instance, *arguments, "--json", **named)
-    assert done.returncode == code, (arguments, done.stdout, done.stderr)
-    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")

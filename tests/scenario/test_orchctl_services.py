@@ -9,7 +9,7 @@ import pytest
 
 import harness
 from harness import SERVICES, alive
-from test_orchctl import DONE, NOT_FOUND, REFUSED, orchctl, parsed, text
+from orchctl_kit import DONE, NOT_FOUND, REFUSED, orchctl, parsed, text
 
 
 @pytest.fixture

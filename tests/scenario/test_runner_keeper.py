@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from keeper_kit import KEEPER, Run, locked
 from runner_kit import alive, wait_for
+
 
 def test_exit_status_output_and_prompt():
     with Run("cat; echo problem >&2; exit 3", prompt="--- hello\n") as run:
@@ -271,11 +271,7 @@ def test_without_its_word_a_keeper_starts_nothing():
     """--control: the byte is the word; the other end's death is none."""
     for word in (b"", b"g"):
         with Run("true") as run:
-            ours, its = socket.socketpair()
-            keeper = subprocess.Popen([KEEPER, "--control", str(its.fileno()), run.dir],
-                                      pass_fds=[its.fileno()])
-            its.close()
-            assert keeper.wait(10) == 0
+            ours = run.start_waiting()
             wait_for(lambda: (run.dir / "lock").exists() and locked(run.dir / "lock"))
             assert run.starts() == 0 and not (run.dir / "started").exists()
             if word:
@@ -293,11 +289,7 @@ def test_without_its_word_a_keeper_starts_nothing():
 # Red when the child does not end with its pipe.
 def test_a_keeper_killed_before_its_word_leaves_no_child_and_another_starts_the_agent():
     with Run("true") as run:
-        ours, its = socket.socketpair()
-        keeper = subprocess.Popen([KEEPER, "--control", str(its.fileno()), run.dir],
-                                  pass_fds=[its.fileno()])
-        its.close()
-        assert keeper.wait(10) == 0
+        ours = run.start_waiting()
         wait_for((run.dir / "agent.pid").exists)
         waiting = json.loads((run.dir / "agent.pid").read_text())
         assert alive(waiting["pid"])

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from disk_kit import SmallDisk
+from disk_kit import SmallDisk, require_mounts
 from harness import Instance
 from invariants import check_all
 
@@ -27,11 +27,7 @@ class SmallDatabase(Instance):
     def __init__(self, plan):
         super().__init__(plan=plan)
         (self.home / "db").mkdir()
-        try:
-            self.disk = SmallDisk(self.home / "db", DISK_KB)
-        except pytest.skip.Exception:
-            self.close()
-            raise
+        self.disk = SmallDisk(self.home / "db", DISK_KB)
         self.prefix = self.disk.prefix
 
     def fill_disk(self):
@@ -48,12 +44,12 @@ class SmallDatabase(Instance):
 
     def close(self, keep=False):
         super().close(keep)
-        if self.prefix:
-            self.disk.close()
+        self.disk.close()
 
 
 @pytest.fixture
 def small_disk(request):
+    require_mounts()
     instance = SmallDatabase({"developer": {"sleep_s": 2}})
     yield instance
     instance.close(keep=getattr(request.node, "failed", False))

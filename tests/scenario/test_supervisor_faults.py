@@ -8,21 +8,14 @@ import time
 
 import pytest
 
+from disk_kit import require_mounts
 from supervisor_kit import READY, SLEEP, make_tree, tree  # noqa: F401
-
-
-def why_no_mount():
-    done = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"],
-                          capture_output=True, text=True, check=False)
-    return done.stderr.strip() if done.returncode else ""
 
 
 @pytest.fixture
 def small(tree):
     """home and run_dir on file systems of a megabyte each."""
-    reason = why_no_mount()
-    if reason:
-        pytest.skip(f"no mount here: {reason}")
+    require_mounts()
     mounted = []
     try:
         for path in (tree.home, tree.run_dir):
