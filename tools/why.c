@@ -98,6 +98,8 @@ static void say_queued(struct answer *answer, const json_t *queue, const json_t 
         begins(answer->reason, "frozen") || begins(answer->reason, "freeze") ||
         begins(answer->reason, "budget"))
         answer->who = "an operator";
+    if (begins(answer->reason, "dependency-"))
+        answer->who = "a person: Depends-On in the description names what cannot be waited for";
     const char *not_before = text_field(job, "not_before");
     if (not_before)
         snprintf(answer->next, sizeof answer->next, "it is claimed, not before %s", not_before);

@@ -62,6 +62,8 @@ static void look_at_beginning(struct scheduler *scheduler, struct claim_view *vi
     facts->is_gated = first && first->id && first->id < c->task;
     facts->is_frozen = scheduler->config->serial_gate_freeze_enabled &&
                        json_object_get(view->frozen, c->repo) != NULL;
+    const struct dependent *dependent = dependents_find(&view->dependents, c->task);
+    facts->dependency = dependent ? dependent->reason : REASON_OK;
     facts->predecessor_cleaned = !claim_view_is_followed(scheduler, view, c->task);
 }
 
@@ -107,6 +109,12 @@ static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
 
 /* ---- why it waits ---- */
 
+static bool is_of_dependency(enum reason reason)
+{
+    return reason == REASON_DEPENDS_ON || reason == REASON_DEPENDENCY_UNKNOWN ||
+           reason == REASON_DEPENDENCY_CYCLE;
+}
+
 /* With the name of what it waits for. Borrowed from the view, or written into words. */
 static const char *explain(struct scheduler *scheduler, struct claim_view *view,
                            const struct candidate *c, enum reason reason, char words[WORDS_SIZE])
@@ -119,6 +127,8 @@ static const char *explain(struct scheduler *scheduler, struct claim_view *view,
                                    reason_code(reason), first->key);
         return first->words;
     }
+    if (is_of_dependency(reason))
+        return dependents_find(&view->dependents, c->task)->words;
     if (reason == REASON_LEASE_BUSY) {
         char *holder = store_text(scheduler->store, "SELECT key FROM tasks WHERE id = ?1", "i",
                                   claim_view_holder(view, c->repo));
@@ -235,6 +245,14 @@ struct picks {
     bool asking; /* a job waits for the tracker's answer */
 };
 
+/* The description may be corrected in the tracker, and the word of it lost. */
+static void ask_anew(struct scheduler *scheduler, struct picks *picks, int64_t task)
+{
+    if (!queries_are_fresh(scheduler, task))
+        picks->asking = true;
+    work_wake_at(scheduler, scheduler->now_ms + QUERY_FRESH_MS);
+}
+
 static void look_at(struct scheduler *scheduler, struct claim_view *view, sqlite3_stmt *row,
                     struct picks *picks, struct notes *notes)
 {
@@ -247,6 +265,8 @@ static void look_at(struct scheduler *scheduler, struct claim_view *view, sqlite
         reason = REASON_ASKING;
         picks->asking = true;
     }
+    if (is_of_dependency(reason))
+        ask_anew(scheduler, picks, c.task);
     if (reason != REASON_OK) {
         take_note(scheduler, view, notes, &c, reason);
         return;
@@ -268,6 +288,7 @@ static void walk(struct scheduler *scheduler, struct picks *picks)
         look_at(scheduler, &view, row, picks, &notes);
     store_done(row);
     write_notes(scheduler, &notes);
+    dependents_say(scheduler, &view.dependents);
     claim_view_free(&view);
 }
 

@@ -28,6 +28,8 @@ static enum reason judge_task(const struct claim_facts *f)
     bool begins = claim_begins_task(f->kind, f->stage);
     if (begins && !f->predecessor_cleaned)
         return REASON_PREDECESSOR;
+    if (begins && f->dependency != REASON_OK)
+        return f->dependency;
     if (begins && f->is_frozen)
         return REASON_FROZEN;
     if (begins && f->is_gated)

@@ -21,8 +21,9 @@ struct claim_facts {
     bool predecessor_cleaned; /* no cancelled task of the same key is still being cleaned up */
     bool is_gated;            /* an earlier task of its gated repository is unfinished */
     bool is_frozen;
-    bool lease_busy; /* another task holds the repository's merge lease */
-    bool lease_held; /* this one does */
+    enum reason dependency; /* REASON_OK: what it depends on is finished */
+    bool lease_busy;        /* another task holds the repository's merge lease */
+    bool lease_held;        /* this one does */
     /* agents that run now, and the limits */
     int agents, agents_max;
     int project_agents, project_agents_max;
@@ -30,7 +31,7 @@ struct claim_facts {
 };
 
 /* Whether it is a task's first job, which alone waits for other tasks: the facts
- * predecessor_cleaned, is_gated and is_frozen are read of no other. */
+ * predecessor_cleaned, dependency, is_gated and is_frozen are read of no other. */
 bool claim_begins_task(enum job_kind kind, enum stage stage);
 
 /* REASON_OK: it may run. REASON_COUNT: it waits for its time, the reason that it has says why. */

@@ -95,6 +95,7 @@ void claim_view_read(struct scheduler *scheduler, struct claim_view *view)
         .roles = json_object(),
     };
     read_running(scheduler, view);
+    dependents_read(scheduler, &view->dependents);
     view->paused_projects =
         read_set(scheduler, store_ask(store,
                                       "SELECT substr(key, 8), 1 FROM meta WHERE key > 'paused:'"
@@ -122,6 +123,7 @@ void claim_view_free(struct claim_view *view)
         free(view->first[i].key);
         free(view->first[i].words);
     }
+    dependents_free(&view->dependents);
     free(view->known);
     free(view->first);
     free(view->running);
@@ -186,20 +188,25 @@ static size_t first_place(const struct claim_view *view, const char *repo)
     return low;
 }
 
-static struct claim_first ask_first(struct scheduler *scheduler, const char *repo)
+/* One that never began because of its own dependencies is earlier than nobody: else a task that
+ * depends on a later one of its repository would wait for it, and it for the first. */
+static struct claim_first ask_first(struct scheduler *scheduler, const struct claim_view *view,
+                                    const char *repo)
 {
     struct claim_first first = {.repo = xstrdup(repo)};
     sqlite3_stmt *row =
         store_ask(scheduler->store,
                   "SELECT id, key FROM tasks INDEXED BY tasks_live WHERE repo = ?1"
                   " AND terminal = 0 AND (?2 = 0 OR (blocked_reason IS NULL AND parked_for IS"
-                  " NULL)) ORDER BY id LIMIT 1",
+                  " NULL)) ORDER BY id",
                   "si", repo, (int64_t)scheduler->config->serial_gate_skip_blocked);
-    if (store_row(scheduler->store, row)) {
+    while (!first.id && store_row(scheduler->store, row)) {
+        if (dependents_find(&view->dependents, column_int(row, 0)))
+            continue;
         first.id = column_int(row, 0);
         first.key = column_copy(row, 1);
-        store_done(row);
     }
+    store_done(row);
     return first;
 }
 
@@ -211,7 +218,7 @@ struct claim_first *claim_view_first(struct scheduler *scheduler, struct claim_v
         view->first = xrealloc(view->first, (view->first_count + 1) * sizeof *view->first);
         memmove(view->first + at + 1, view->first + at,
                 (view->first_count - at) * sizeof *view->first);
-        view->first[at] = ask_first(scheduler, repo);
+        view->first[at] = ask_first(scheduler, view, repo);
         view->first_count++;
     }
     return &view->first[at];

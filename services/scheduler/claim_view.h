@@ -3,6 +3,7 @@
 #ifndef ORCH_CLAIM_VIEW_H
 #define ORCH_CLAIM_VIEW_H
 
+#include "services/scheduler/dependents.h"
 #include "services/scheduler/rows.h"
 
 /* A project as the rows name it, and what holds for all its jobs. */
@@ -31,7 +32,8 @@ struct claim_view {
     size_t known_count;
     struct claim_first *first; /* ascending by repository; as they were asked for */
     size_t first_count;
-    int64_t *running; /* tasks with a running job, ascending */
+    struct dependents dependents; /* who is not "earlier" for anybody either */
+    int64_t *running;             /* tasks with a running job, ascending */
     size_t running_count;
 };
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/buffer.h"
+#include "services/scheduler/claim_rules.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/queries.h"
 
@@ -111,6 +112,9 @@ json_t *commands_start(struct scheduler *scheduler, const struct task *task, con
                   " reason = '' WHERE id = ?1 AND state = 'queued'",
                   "iis", job->id, scheduler->now_ms, run) != 1)
         return NULL;
+    if (claim_begins_task(job->kind, job->stage))
+        store_run(scheduler->store, "UPDATE tasks SET began = 1 WHERE id = ?1 AND began = 0", "i",
+                  task->id);
     json_t *message = build_start(scheduler, task, job, run);
     char *text = json_dumps(message, JSON_COMPACT);
     store_run(scheduler->store,

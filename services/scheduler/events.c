@@ -4,6 +4,7 @@
 #include <string.h>
 #include "lib/crash.h"
 #include "lib/log.h"
+#include "services/scheduler/dependents.h"
 #include "services/scheduler/local.h"
 #include "services/scheduler/operator.h"
 #include "services/scheduler/perform.h"
@@ -51,6 +52,7 @@ static void carry_over(struct scheduler *scheduler, const struct task *task, con
               "UPDATE tasks SET title = ?2, description = ?3, labels = ?4 WHERE id = ?1", "isss",
               task->id, message_text(issue, "title", ""), message_text(issue, "body", ""), labels);
     free(labels);
+    dependents_learn(scheduler, task->id, message_text(issue, "body", ""));
 }
 
 static void take_change(struct scheduler *scheduler, const json_t *event,

@@ -14,9 +14,15 @@ extern const char store_schema[];
 
 const struct migration migrations[] = {
     {1, store_schema},
-    /* what a review's verdict is bound to */
+    /* what a review's verdict is bound to; which tasks wait for others (JSON, keys) until their
+     * first agent was claimed */
     {2, "ALTER TABLE tasks ADD COLUMN reviewed_commit TEXT;"
-        "ALTER TABLE tasks ADD COLUMN returns INTEGER NOT NULL DEFAULT 0"},
+        "ALTER TABLE tasks ADD COLUMN returns INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE tasks ADD COLUMN depends TEXT;"
+        "ALTER TABLE tasks ADD COLUMN began INTEGER NOT NULL DEFAULT 0;"
+        "UPDATE tasks SET began = 1 WHERE id IN (SELECT task FROM agent_runs);"
+        "CREATE INDEX tasks_depend ON tasks(id)"
+        " WHERE depends IS NOT NULL AND began = 0 AND terminal = 0"},
 };
 const size_t migration_count = sizeof migrations / sizeof *migrations;
 

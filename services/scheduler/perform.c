@@ -5,6 +5,7 @@
 #include <string.h>
 #include "lib/log.h"
 #include "services/scheduler/commands.h"
+#include "services/scheduler/dependents.h"
 #include "services/scheduler/effects.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/leases.h"
@@ -78,6 +79,7 @@ static void create(struct performance *p)
               o->description, labels, p->scheduler->now_ms);
     free(labels);
     p->task->id = store_last_id(p->scheduler->store);
+    dependents_learn(p->scheduler, p->task->id, o->description);
     p->from = STAGE_COUNT;
     store_run(p->scheduler->store,
               "INSERT INTO transitions (task, from_stage, to_stage, why, actor, at)"

@@ -4,13 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/log.h"
+#include "services/scheduler/dependents.h"
 
 enum { COMMENTS_MAX_BYTES = 256 * 1024 };
 
 /* ---- asking ---- */
 
+/* Questions answered before are of no use to anybody; a task that waits long asks often. */
 static void ask(struct scheduler *scheduler, int64_t task)
 {
+    store_run(scheduler->store,
+              "DELETE FROM jobs WHERE task = ?1 AND kind = 'query' AND state IN ('done','failed')",
+              "i", task);
     store_run(scheduler->store,
               "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, state, input,"
               " reason, created_at) SELECT id, project, repo, entry, stage, 0, 'query', 'queued',"
@@ -111,6 +116,8 @@ static void learn(struct scheduler *scheduler, int64_t task, const json_t *issue
               message_text(issue, "body", NULL), labels_text);
     free(comments_text);
     free(labels_text);
+    if (message_text(issue, "body", NULL))
+        dependents_learn(scheduler, task, message_text(issue, "body", NULL));
     json_decref(comments);
 }
 

@@ -183,6 +183,13 @@ static void merged_outside(const struct wording_facts *facts, struct buffer *out
     write_links(facts, out);
 }
 
+static void dependency(const struct wording_facts *facts, struct buffer *out)
+{
+    buffer_format(out, "It does not begin (%s): ", reason_code(facts->reason));
+    write_reason(facts, out);
+    buffer_text(out, ". Correct `Depends-On:` in the description; it goes on by itself then.");
+}
+
 static void blocked(const struct wording_facts *facts, struct buffer *out)
 {
     buffer_text(out, "**Blocked**");
@@ -287,6 +294,7 @@ static void (*const template_table[TEMPLATE_COUNT])(const struct wording_facts *
     [TEMPLATE_ROLLBACK] = rollback,
     [TEMPLATE_RETURN] = returned,
     [TEMPLATE_MERGED_OUTSIDE] = merged_outside,
+    [TEMPLATE_DEPENDENCY] = dependency,
     [TEMPLATE_BLOCKED] = blocked,
     [TEMPLATE_RESUMED] = resumed,
     [TEMPLATE_STOPPED] = stopped,

@@ -29,10 +29,10 @@ static struct claim_facts eligible(void)
 
 /* One reason each to wait, in the order in which a person would want to hear of them. */
 static const enum reason order[] = {
-    REASON_COUNT,         REASON_UNKNOWN_PROJECT, REASON_STARTING,    REASON_PAUSED,
-    REASON_PAUSED,        REASON_DRAINING,        REASON_DISK_LOW,    REASON_TASK_BUSY,
-    REASON_PREDECESSOR,   REASON_FROZEN,          REASON_SERIAL_GATE, REASON_LIMIT_GLOBAL,
-    REASON_LIMIT_PROJECT, REASON_LIMIT_ROLE,
+    REASON_COUNT,        REASON_UNKNOWN_PROJECT, REASON_STARTING,   REASON_PAUSED,
+    REASON_PAUSED,       REASON_DRAINING,        REASON_DISK_LOW,   REASON_TASK_BUSY,
+    REASON_PREDECESSOR,  REASON_DEPENDS_ON,      REASON_FROZEN,     REASON_SERIAL_GATE,
+    REASON_LIMIT_GLOBAL, REASON_LIMIT_PROJECT,   REASON_LIMIT_ROLE,
 };
 enum { RULES = sizeof order / sizeof *order };
 
@@ -67,15 +67,18 @@ static void break_rule(struct claim_facts *facts, int rule)
         facts->predecessor_cleaned = false;
         break;
     case 9:
-        facts->is_frozen = true;
+        facts->dependency = REASON_DEPENDS_ON;
         break;
     case 10:
-        facts->is_gated = true;
+        facts->is_frozen = true;
         break;
     case 11:
-        facts->agents = facts->agents_max;
+        facts->is_gated = true;
         break;
     case 12:
+        facts->agents = facts->agents_max;
+        break;
+    case 13:
         facts->project_agents = facts->project_agents_max;
         break;
     default:
