@@ -1,3 +1,4 @@
+#include "services/runner/gate_files.h"
 #include "services/runner/gates.h"
 
 #include <stdio.h>
@@ -14,7 +15,6 @@
 enum {
     BODY_MAX_BYTES = 8000,
     REASON_MAX_BYTES = 1000,
-    ARTEFACTS_MAX = 500,
     SHOWN_MAX = 100, /* names of artefacts in the result */
     NAME_MAX_BYTES = 300,
 };
@@ -35,98 +35,7 @@ void gate_set(struct run *run, const char *gate, const char *verdict, const char
     json_object_set_new(run->gate, "started_commit", start ? json_string(start) : json_null());
 }
 
-/* ---- files at the judged commit ---- */
-
-struct file {
-    char *name; /* below the artefact directory */
-    char *object;
-    size_t size;
-    bool regular;
-};
-
-struct files {
-    struct file list[ARTEFACTS_MAX];
-    size_t count;
-};
-
-static void files_free(struct files *files)
-{
-    for (size_t i = 0; i < files->count; i++) {
-        free(files->list[i].name);
-        free(files->list[i].object);
-    }
-    free(files);
-}
-
-/* "<mode> <type> <object> <size>\t<path>" */
-static void add_file(struct files *files, const char *entry, size_t prefix)
-{
-    char mode[8], type[12], object[72];
-    long long size = 0;
-    const char *tab = strchr(entry, '\t');
-    if (!tab || strlen(tab + 1) <= prefix || files->count == ARTEFACTS_MAX ||
-        sscanf(entry, "%7s %11s %71s %lld", mode, type, object, &size) < 3)
-        return;
-    files->list[files->count++] = (struct file){.name = xstrdup(tab + 1 + prefix),
-                                                .object = xstrdup(object),
-                                                .size = (size_t)size,
-                                                .regular = strncmp(mode, "100", 3) == 0};
-}
-
-/* What stands under docs/work-items/<key>/ at run->head. NULL and *fault. */
-static struct files *list_files(struct run *run, char **fault)
-{
-    struct git_call call = repository_call(&run->repository);
-    char *dir = prompt_artefact_dir(run->key), *path = xformat("%s/", dir), *out = NULL;
-    size_t size = 0, prefix = strlen(path);
-    const char *const arguments[] = {"ls-tree", "-r", "-l", "-z", "--full-tree",
-                                     run->head, "--", path, NULL};
-    struct files *files = NULL;
-    if (git_run_list(&call, &out, &size, fault, arguments) == 0) {
-        files = xcalloc(1, sizeof *files);
-        for (size_t at = 0; at < size; at += strlen(out + at) + 1)
-            add_file(files, out + at, prefix);
-    }
-    free(out);
-    free(path);
-    free(dir);
-    return files;
-}
-
-static const struct file *find_file(const struct files *files, const char *name)
-{
-    for (size_t i = 0; i < files->count; i++) {
-        if (strcmp(files->list[i].name, name) == 0)
-            return &files->list[i];
-    }
-    return NULL;
-}
-
-/* The content of a regular file of a readable size. NULL where there is none: *why is "" where it
- * is absent, else what is wrong; *fault where git could not be asked. Caller frees. */
-static char *read_file(struct run *run, const struct files *files, const char *name, size_t *size,
-                       const char **why, char **fault)
-{
-    const struct file *file = find_file(files, name);
-    *why = "";
-    if (!file)
-        return NULL;
-    if (!file->regular || file->size > FRONTMATTER_FILE_MAX) {
-        *why = file->regular ? "the file is too large" : "not a regular file";
-        return NULL;
-    }
-    struct git_call call = repository_call(&run->repository);
-    call.max_output = FRONTMATTER_FILE_MAX + 2;
-    char *out = NULL;
-    const char *const arguments[] = {"cat-file", "blob", file->object, NULL};
-    if (git_run_list(&call, &out, size, fault, arguments) != 0) {
-        free(out);
-        return NULL;
-    }
-    return out;
-}
-
-static void note_artefacts(struct run *run, const struct files *files)
+static void note_artefacts(struct run *run, struct gate_files *files)
 {
     json_t *names = json_array();
     for (size_t i = 0; i < files->count && i < SHOWN_MAX; i++) {
@@ -149,7 +58,7 @@ static bool is_blank(const char *text, size_t size)
     return true;
 }
 
-static enum step analysis_complete(struct run *run, const struct files *files, const char *gate,
+static enum step analysis_complete(struct run *run, struct gate_files *files, const char *gate,
                                    char **fault)
 {
     static const char *const wanted[] = {"01-brd.md", "02-requirements.md",
@@ -158,7 +67,7 @@ static enum step analysis_complete(struct run *run, const struct files *files, c
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         size_t size = 0;
         const char *why;
-        char *text = read_file(run, files, wanted[i], &size, &why, fault);
+        const char *text = gate_files_read(run, files, wanted[i], &size, &why, fault);
         if (*fault) {
             json_decref(findings);
             return STEP_AGAIN;
@@ -168,7 +77,6 @@ static enum step analysis_complete(struct run *run, const struct files *files, c
             json_array_append_new(
                 findings, json_sprintf("docs/work-items/%s/%s: %s", run->key, wanted[i], word));
         }
-        free(text);
     }
     bool pass = json_array_size(findings) == 0;
     gate_set(run, gate, pass ? "pass" : "fail",
@@ -178,7 +86,7 @@ static enum step analysis_complete(struct run *run, const struct files *files, c
     return STEP_OK;
 }
 
-static enum step architecture_done(struct run *run, const struct files *files, const char *gate)
+static enum step architecture_done(struct run *run, struct gate_files *files, const char *gate)
 {
     for (size_t i = 0; i < files->count; i++) {
         const char *name = files->list[i].name;
@@ -231,13 +139,13 @@ static enum step check_bound(struct run *run, const char *gate, char **fault)
     return gate_bound(run, gate, reviewed, run->head, &moved, fault);
 }
 
-static enum step verdict_gate(struct run *run, const struct files *files, const char *gate,
+static enum step verdict_gate(struct run *run, struct gate_files *files, const char *gate,
                               const char *name, char **fault)
 {
     struct verdict verdict;
     size_t size = 0;
     const char *why;
-    char *text = read_file(run, files, name, &size, &why, fault);
+    const char *text = gate_files_read(run, files, name, &size, &why, fault);
     if (*fault)
         return STEP_AGAIN;
     if (*why) {
@@ -252,7 +160,6 @@ static enum step verdict_gate(struct run *run, const struct files *files, const 
     }
     gate_set(run, gate, verdict.pass ? "pass" : "fail", verdict.reason,
              verdict.pass ? NULL : body_as_findings(text, size, verdict.reason));
-    free(text);
     return verdict.pass ? check_bound(run, gate, fault) : STEP_OK;
 }
 
@@ -262,7 +169,7 @@ enum step gate_of_stage(struct run *run, char **fault)
     const char *gate = stage < STAGE_COUNT ? stage_table[stage].gate : "";
     if (!*gate)
         return STEP_OK;
-    struct files *files = list_files(run, fault);
+    struct gate_files *files = gate_files_list(run, fault);
     if (!files)
         return STEP_AGAIN;
     enum step step = STEP_OK;
@@ -279,7 +186,9 @@ enum step gate_of_stage(struct run *run, char **fault)
         step = verdict_gate(run, files, gate, "13-test-report.md", fault);
     else if (strcmp(gate, "check_staging_status") == 0)
         step = verdict_gate(run, files, gate, "15-staging-log.md", fault);
-    files_free(files);
+    if (step == STEP_OK)
+        step = gate_schema(run, files, gate, fault);
+    gate_files_free(files);
     return step;
 }
 

@@ -9,14 +9,15 @@
  * STEP_AGAIN and *fault where it cannot be read just now. */
 enum step gate_of_stage(struct run *run, char **fault);
 
-/* Whether the code at head is another than the one that a review's verdict is bound to: anything but
- * the task's artefacts counts. Sets run->gate to the verdict "moved", whose findings name the commits,
- * where it is. STEP_AGAIN and *fault where git could not be asked. */
+/* Whether the code at head is another than the one that a review's verdict is bound to: anything
+ * but the task's artefacts counts. Sets run->gate to the verdict "moved", whose findings name the
+ * commits, where it is. STEP_AGAIN and *fault where git could not be asked. */
 enum step gate_bound(struct run *run, const char *gate, const char *reviewed, const char *head,
                      bool *moved, char **fault);
 
-/* merge-gate without rebase: the branch's remote head holds the reviewed code and merges cleanly. Under
- * the repository's lock, freshly fetched. Fills run->gate and run->detail {old_head,new_head,base}.
+/* merge-gate without rebase: the branch's remote head holds the reviewed code and merges cleanly.
+ * Under the repository's lock, freshly fetched. Fills run->gate and run->detail
+ * {old_head,new_head,base}.
  */
 enum step gate_branch_mergeable(struct run *run, char **fault);
 

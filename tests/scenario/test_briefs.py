@@ -1,4 +1,4 @@
-"""The roles' briefs say what the code holds them to: one per role, its stage, its gate, what it leaves,
+"""The roles' briefs and docs/handoff-protocol.md say what the code holds agents to: one per role, its stage, its gate, what it leaves,
 and no model."""
 
 import re
@@ -24,6 +24,11 @@ def read(role):
     assert text.startswith("---\n")
     front, body = text[4:].split("\n---\n", 1)
     return yaml.safe_load(front), body
+
+
+def gates_code():
+    return "".join((ROOT / "services/runner" / name).read_text()
+                   for name in ("gates.c", "gate_files.c", "verdicts.c"))
 
 
 def test_one_brief_per_role():
@@ -52,8 +57,7 @@ def test_a_brief_and_the_tables_agree(role):
 @pytest.mark.parametrize("role", sorted(stages()))
 def test_what_a_brief_asks_for_is_what_the_gates_read(role):
     """Each file and each verdict that a brief names stands in the gates' code, letter for letter."""
-    code = (ROOT / "services/runner/gates.c").read_text() + \
-        (ROOT / "services/runner/verdicts.c").read_text()
+    code = gates_code()
     front, body = read(role)
     files = [name for name in front["leaves"] if name.endswith(".md")]
     for name in files:
@@ -64,3 +68,35 @@ def test_what_a_brief_asks_for_is_what_the_gates_read(role):
     assert bool(verdicts) == (role in ("reviewer", "tester", "deployer"))
     for key, word in verdicts[:1]:  # the first is the one that passes
         assert f'"{key}"' in code and re.search(rf"\b{word}\b", code), (key, word)
+
+
+HANDOFF = (ROOT / "docs/handoff-protocol.md").read_text()
+
+
+@pytest.mark.parametrize("role", sorted(stages()))
+def test_the_handoff_protocol_and_the_brief_agree(role):
+    """Mutation: a file or a gate renamed in one of them."""
+    front, _ = read(role)
+    stage, gate = stages()[role]
+    row = next(line for line in HANDOFF.splitlines() if line.startswith(f"| {stage} |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1] == role and cells[3] == f"`{gate}`"
+    files = re.findall(r"`([^`]+\.md)`", cells[2])
+    assert (files or [cells[2]]) == front["leaves"]
+
+
+def test_the_handoff_protocol_lists_the_words_that_the_tester_is_read_by():
+    """Mutation: a word added to verdicts.c alone."""
+    code = (ROOT / "services/runner/verdicts.c").read_text()
+    for name in ("negative", "positive"):
+        listed = re.search(rf"{name}\[\] = \{{(.*?)\}};", code, re.DOTALL)[1]
+        line = next(line for line in HANDOFF.splitlines() if line.startswith(f"- {name}: "))
+        assert re.findall(r"`([^`]+)`", line) == re.findall(r'"([^"]+)"', listed)
+
+
+def test_the_handoff_protocol_names_the_keys_of_every_artefact():
+    """Mutation: a key more in frontmatter.c."""
+    code = (ROOT / "services/runner/frontmatter.c").read_text()
+    keys = re.findall(r'"(\w+)"', re.search(r"wanted\[\] = \{(.*?)\};", code, re.DOTALL)[1])
+    assert keys == ["work_item", "stage", "author_agent", "status", "created_at"]
+    assert all(f"`{key}`" in HANDOFF for key in keys)
