@@ -5,6 +5,7 @@
 #include "lib/crash.h"
 #include "lib/log.h"
 #include "services/scheduler/dependents.h"
+#include "services/scheduler/labels.h"
 #include "services/scheduler/local.h"
 #include "services/scheduler/operator.h"
 #include "services/scheduler/perform.h"
@@ -71,6 +72,8 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
                       : change->announced ? REASON_CHANGED
                                           : REASON_NO_COMMAND,
                       change->announced ? NULL : "not announced: the reconciler finds it");
+        if (change->announced && task->exists && !task->terminal)
+            labels_known(scheduler, task->id);
     } else {
         const struct occurrence occurrence = {
             .event = {.kind = event_of(change), .source = SOURCE_TRACKER},

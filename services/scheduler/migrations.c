@@ -22,7 +22,8 @@ const struct migration migrations[] = {
         "ALTER TABLE tasks ADD COLUMN began INTEGER NOT NULL DEFAULT 0;"
         "UPDATE tasks SET began = 1 WHERE id IN (SELECT task FROM agent_runs);"
         "CREATE INDEX tasks_depend ON tasks(id)"
-        " WHERE depends IS NOT NULL AND began = 0 AND terminal = 0"},
+        " WHERE depends IS NOT NULL AND began = 0 AND terminal = 0;"
+        "CREATE INDEX tasks_parked ON tasks(id) WHERE parked_for IS NOT NULL AND terminal = 0"},
 };
 const size_t migration_count = sizeof migrations / sizeof *migrations;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "lib/log.h"
 #include "services/scheduler/dependents.h"
+#include "services/scheduler/labels.h"
 
 enum { COMMENTS_MAX_BYTES = 256 * 1024 };
 
@@ -36,6 +37,12 @@ static int64_t waiting_since(struct scheduler *scheduler, int64_t task)
                         "SELECT created_at FROM jobs INDEXED BY jobs_live WHERE task = ?1"
                         " AND state IN ('queued','running') AND kind = 'query'",
                         "i", task);
+}
+
+void queries_ask(struct scheduler *scheduler, int64_t task)
+{
+    if (waiting_since(scheduler, task) < 0)
+        ask(scheduler, task);
 }
 
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
@@ -102,7 +109,7 @@ static json_t *peoples_comments(const json_t *all)
     return kept;
 }
 
-static void learn(struct scheduler *scheduler, int64_t task, const json_t *issue)
+static bool learn(struct scheduler *scheduler, int64_t task, const json_t *issue)
 {
     json_t *comments = peoples_comments(json_object_get(issue, "comments"));
     json_t *labels = json_object_get(issue, "labels");
@@ -119,12 +126,14 @@ static void learn(struct scheduler *scheduler, int64_t task, const json_t *issue
     if (message_text(issue, "body", NULL))
         dependents_learn(scheduler, task, message_text(issue, "body", NULL));
     json_decref(comments);
+    return json_is_array(labels);
 }
 
 json_t *queries_take(struct scheduler *scheduler, const json_t *message)
 {
     int64_t id = message_integer(message, "job", 0);
     const json_t *answer = json_object_get(message, "answer");
+    bool learned = false;
     char key[24];
     snprintf(key, sizeof key, "%lld", (long long)id);
     work_forget(scheduler, WORK_RECONCILER, key);
@@ -137,9 +146,11 @@ json_t *queries_take(struct scheduler *scheduler, const json_t *message)
                           json_is_object(answer) ? "" : "unknown: the outside did not say");
     if (ended > 0 && json_is_object(answer) &&
         strcmp(message_text(message, "what", ""), "issue") == 0)
-        learn(scheduler, task, answer);
+        learned = learn(scheduler, task, answer);
     else if (ended > 0)
         store_run(scheduler->store, "UPDATE tasks SET asked_at = ?2 WHERE id = ?1", "ii", task,
                   scheduler->now_ms);
+    if (learned)
+        labels_known(scheduler, task);
     return message_new(MESSAGE_ack, NULL, "{sb}", "duplicate", ended == 0);
 }

@@ -14,6 +14,9 @@ enum {
 /* Whether the task's issue is known well enough to start an agent with; asks where it is not. */
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task);
 
+/* Asks for the task's issue, where no question of it waits already. */
+void queries_ask(struct scheduler *scheduler, int64_t task);
+
 /* What people wrote on the issue, as last known: {author, body, at_ms}, oldest first. *stale: the
  * tracker could not be asked. Caller decrefs. */
 json_t *queries_comments(struct scheduler *scheduler, const struct task *task, bool *stale);

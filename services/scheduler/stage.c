@@ -65,9 +65,7 @@ static void on_passed(struct machine *m)
 {
     const struct stage_facts *f = m->facts;
     machine_apply(m, REASON_GATE_PASSED);
-    if (f->stage == STAGE_ANALYSIS && f->auto_approve) {
-        machine_approve(m, REASON_AUTO_APPROVED);
-    } else if (f->stage == STAGE_ANALYSIS) {
+    if (f->stage == STAGE_ANALYSIS) {
         machine_park(m, PARKED_APPROVAL);
         machine_order_status(m, STATUS_AWAITING_APPROVAL);
         machine_order_comment(m, TEMPLATE_APPROVAL_REQUEST, stage_table[STAGE_ANALYSIS].role);
@@ -191,6 +189,7 @@ static const struct {
     [STAGE_EVENT_JOB_MISSING] = {on_job_missing, true},
     [STAGE_EVENT_MERGED_OUTSIDE] = {machine_on_merged_outside, true},
     [STAGE_EVENT_BY_HAND] = {machine_on_by_hand, true},
+    [STAGE_EVENT_LABEL] = {machine_on_label, true},
     [STAGE_EVENT_COMMENT] = {on_comment, false},
 };
 

@@ -58,7 +58,6 @@ struct stage_facts {
     bool staging_on;   /* settings of the project */
     bool confirm_deploy;
     bool deploy_hook;
-    bool auto_approve; /* the label waives the person, and the feature is on */
     bool stop_enabled;
 };
 
@@ -82,6 +81,7 @@ struct stage_event {
     enum gate_verdict verdict; /* JOB_SUCCEEDED: of the stage's exit gate */
     bool current_code;         /* MERGED_OUTSIDE: what was merged is the task's head */
     enum reason cause;         /* BY_HAND: what was done */
+    enum parked waives;        /* LABEL: whom it waives; the feature is on */
 };
 
 /* What a comment or alert says; worded by wording.c from the facts of the row. */

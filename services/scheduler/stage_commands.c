@@ -104,21 +104,46 @@ void machine_on_approved(struct machine *m)
     machine_approve(m, REASON_APPROVED);
 }
 
-void machine_on_confirm_deploy(struct machine *m)
+static void confirm(struct machine *m, enum reason reason)
 {
-    if (!awaited(m, STAGE_DEPLOY, PARKED_CONFIRM))
-        return;
-    m->decision->remember_command = true;
     if (machine_lease_is_missing(m)) {
         machine_apply(m, REASON_LEASE_LOST);
         machine_move_to_edge_gates(m);
         machine_order_comment(m, TEMPLATE_TRANSITION, machine_speaker);
         return;
     }
-    machine_apply(m, REASON_CONFIRMED);
+    machine_apply(m, reason);
     m->decision->unpark = true;
     machine_order_job(m, m->facts->merged ? JOB_FINALIZER : JOB_MERGE, "", false);
     machine_order_status(m, STATUS_DEPLOYING);
+    if (reason == REASON_AUTO_CONFIRMED)
+        machine_order_alert(m, TEMPLATE_CONFIRMED);
+}
+
+void machine_on_confirm_deploy(struct machine *m)
+{
+    if (!awaited(m, STAGE_DEPLOY, PARKED_CONFIRM))
+        return;
+    m->decision->remember_command = true;
+    confirm(m, REASON_CONFIRMED);
+}
+
+/* The person's way, but for the person. */
+void machine_on_label(struct machine *m)
+{
+    const struct stage_facts *f = m->facts;
+    if (stage_is_terminal(f->stage))
+        machine_ignore(m, REASON_ALREADY_STOPPED);
+    else if (f->blocked)
+        machine_ignore(m, REASON_BLOCKED);
+    else if (f->parked == PARKED_NONE || f->parked != m->event->waives)
+        machine_ignore(m, REASON_NOT_PARKED);
+    else if (f->stage == STAGE_ANALYSIS && f->parked == PARKED_APPROVAL)
+        machine_approve(m, REASON_AUTO_APPROVED);
+    else if (f->stage == STAGE_DEPLOY && f->parked == PARKED_CONFIRM)
+        confirm(m, REASON_AUTO_CONFIRMED);
+    else
+        machine_ignore(m, REASON_WRONG_STAGE);
 }
 
 void machine_on_stop(struct machine *m)

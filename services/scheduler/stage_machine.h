@@ -69,6 +69,7 @@ void machine_on_to_analyse(struct machine *m);
 void machine_on_retry(struct machine *m);
 void machine_on_approved(struct machine *m);
 void machine_on_confirm_deploy(struct machine *m);
+void machine_on_label(struct machine *m);
 void machine_on_stop(struct machine *m);
 
 #endif

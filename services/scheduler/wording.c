@@ -145,6 +145,13 @@ static void approved(const struct wording_facts *facts, struct buffer *out)
     buffer_text(out, ".");
 }
 
+static void confirmed(const struct wording_facts *facts, struct buffer *out)
+{
+    buffer_text(out, "The deploy goes on without a person: ");
+    write_reason(facts, out);
+    buffer_text(out, ".");
+}
+
 static void transition(const struct wording_facts *facts, struct buffer *out)
 {
     if (facts->from < STAGE_COUNT && facts->from != STAGE_CREATED)
@@ -290,6 +297,7 @@ static void (*const template_table[TEMPLATE_COUNT])(const struct wording_facts *
     [TEMPLATE_APPROVAL_REQUEST] = approval_request,
     [TEMPLATE_CONFIRM_REQUEST] = confirm_request,
     [TEMPLATE_APPROVED] = approved,
+    [TEMPLATE_CONFIRMED] = confirmed,
     [TEMPLATE_TRANSITION] = transition,
     [TEMPLATE_ROLLBACK] = rollback,
     [TEMPLATE_RETURN] = returned,

@@ -7,6 +7,7 @@
 #include "services/scheduler/claim.h"
 #include "services/scheduler/commands.h"
 #include "services/scheduler/effects.h"
+#include "services/scheduler/labels.h"
 #include "services/scheduler/rows.h"
 #include "services/scheduler/scheduler.h"
 
@@ -190,6 +191,7 @@ void work_fill(struct scheduler *scheduler)
         return;
     }
     give_pass(scheduler);
+    labels_ask(scheduler);
     if (work_room(scheduler, WORK_RECONCILER))
         commands_give_queries(scheduler);
     if (work_room(scheduler, WORK_RUNNER))

@@ -17,7 +17,7 @@ from harness import ROOT
 HISTORY = {"tasks", "transitions", "jobs", "agent_runs", "effects", "decisions", "journal",
            "commands_seen", "local_comments", "local_status_history"}
 # indexes that hold live rows only
-LIVE = {"tasks_live", "tasks_depend", "tasks_cleanup", "jobs_queued", "jobs_running", "jobs_live", "jobs_queries",
+LIVE = {"tasks_live", "tasks_depend", "tasks_parked", "tasks_cleanup", "jobs_queued", "jobs_running", "jobs_live", "jobs_queries",
         "agent_runs_live", "agent_runs_to_tell", "effects_waiting"}
 # Walks that end by themselves, with the reason.
 BOUNDED = {

@@ -286,6 +286,19 @@ static const char *const plain_table[STAGE_EVENT_COUNT][STAGE_COUNT] = {
             "ignored already-stopped",
             "ignored already-stopped",
         },
+    [STAGE_EVENT_LABEL] =
+        {
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored already-stopped",
+            "ignored already-stopped",
+        },
     [STAGE_EVENT_COMMENT] =
         {
             "ignored no-command",
@@ -357,6 +370,10 @@ struct flag_case {
     {                                                                                              \
         .kind = STAGE_EVENT_MERGED_OUTSIDE, .source = SOURCE_RECONCILER, .entry = ENTRY,           \
         .current_code = true                                                                       \
+    }
+#define LABELLED(who)                                                                              \
+    {                                                                                              \
+        .kind = STAGE_EVENT_LABEL, .source = SOURCE_RUNNER, .entry = ENTRY, .waives = PARKED_##who \
     }
 #define CLOSED_BY_HAND                                                                             \
     {                                                                                              \
@@ -472,13 +489,26 @@ static const struct flag_case flag_cases[] = {
     {"approved twice",
      FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL, .command_seen = true),
      COMMAND(APPROVED, TRACKER), "ignored repeated"},
-    {"the label waives the person", FACTS(.stage = STAGE_ANALYSIS, .auto_approve = true),
-     ENDED(SUCCEEDED, AGENT, PASS),
-     "applied auto-approved >architecture job:agent/architect show:approved "
+    /* Mutations: a label that waives another person; a blocked one goes on; a confirm without its
+     * lease */
+    {"the label waives the person", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL),
+     LABELLED(APPROVAL),
+     "applied auto-approved >architecture unpark job:agent/architect show:approved "
      "alert:approved@stream show:architecture"},
-    {"the label waives no gate", FACTS(.stage = STAGE_ANALYSIS, .auto_approve = true),
-     ENDED(SUCCEEDED, AGENT, FAIL),
-     "applied gate-failed block:attempts show:blocked alert:blocked@stream"},
+    {"and no other person", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL),
+     LABELLED(CONFIRM), "ignored not-parked"},
+    {"nor a block", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL, .blocked = true),
+     LABELLED(APPROVAL), "ignored blocked"},
+    {"the label waives the confirmation",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .confirm_deploy = true,
+           .lease_held = true),
+     LABELLED(CONFIRM),
+     "applied auto-confirmed unpark job:merge show:deploying alert:confirmed@stream"},
+    {"the label, the lease was lost",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .confirm_deploy = true),
+     LABELLED(CONFIRM),
+     "applied lease-lost >deploy-staging unpark job:merge-gate show:deploy_staging "
+     "say:transition@stream"},
     {"approved on deploy does nothing",
      FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .lease_held = true),
      COMMAND(APPROVED, OPERATOR), "refused wrong-stage"},
@@ -680,11 +710,11 @@ static void broken(const struct stage_decision *d, const char *what)
     render(d, words);
     fail_msg("%s\n  stage %s blocked %d parked %s live %d running %d follow-up %d critical %d "
              "stop %d shown %d seen %d said %d merged %d lease %d rollbacks %d staging %d confirm "
-             "%d hook %d auto %d\n  event %s source %d job %d verdict %d\n  %s",
+             "%d hook %d waives %d\n  event %s source %d job %d verdict %d\n  %s",
              what, stage_table[f->stage].name, f->blocked, parked_names[f->parked], f->job_live,
              f->agent_running, f->follow_up_queued, f->critical_running, f->stop_requested,
              f->display_confirmed, f->command_seen, f->refusal_said, f->merged, f->lease_held,
-             f->rollbacks, f->staging_on, f->confirm_deploy, f->deploy_hook, f->auto_approve,
+             f->rollbacks, f->staging_on, f->confirm_deploy, f->deploy_hook, (int)now_event->waives,
              stage_event_names[now_event->kind], now_event->source, now_event->job,
              now_event->verdict, words);
 }
@@ -736,7 +766,8 @@ static void check_orders(const struct stage_decision *d, const struct stage_fact
         MUST(d->cancel_jobs || !f->job_live || follow_up);
         /* a merge that wants a confirmation is ordered by the confirmation and by nothing else */
         MUST(job->kind != JOB_MERGE || !f->confirm_deploy ||
-             now_event->kind == STAGE_EVENT_CONFIRM_DEPLOY);
+             now_event->kind == STAGE_EVENT_CONFIRM_DEPLOY ||
+             (now_event->kind == STAGE_EVENT_LABEL && now_event->waives == PARKED_CONFIRM));
     }
     enum status shown = STATUS_COUNT;
     for (size_t i = 0; i < d->effect_count; i++) {
@@ -779,7 +810,8 @@ static void check_moves(const struct stage_decision *d)
         bool person =
             e->kind == STAGE_EVENT_APPROVED && f->parked == PARKED_APPROVAL && !f->command_seen &&
             (f->display_confirmed || e->source == SOURCE_OPERATOR || e->source == SOURCE_RUNNER);
-        MUST(person || (f->auto_approve && passed && e->job == JOB_AGENT));
+        MUST(person || (e->kind == STAGE_EVENT_LABEL && e->waives == PARKED_APPROVAL &&
+                        f->parked == PARKED_APPROVAL));
     }
     if (d->count_rollback)
         MUST(d->to == STAGE_DEVELOPMENT && d->keep_findings && f->rollbacks < f->max_rollbacks &&
@@ -836,7 +868,9 @@ static size_t event_shapes(struct stage_event shapes[512])
         bool ends = kind == STAGE_EVENT_JOB_SUCCEEDED || kind == STAGE_EVENT_JOB_EXHAUSTED ||
                     kind == STAGE_EVENT_JOB_CANCELLED;
         int sources = kind <= STAGE_EVENT_RETRY || kind == STAGE_EVENT_COMMENT ? 4 : 1;
-        int jobs = ends ? JOB_KIND_COUNT : kind == STAGE_EVENT_MERGED_OUTSIDE ? 2 : 1;
+        int jobs = ends ? JOB_KIND_COUNT
+                   : kind == STAGE_EVENT_MERGED_OUTSIDE || kind == STAGE_EVENT_LABEL ? 2
+                                                                                     : 1;
         for (int source = 0; source < sources; source++)
             for (int job = 0; job < jobs; job++)
                 for (int verdict = 0; verdict < (kind == STAGE_EVENT_JOB_SUCCEEDED ? 5 : 1);
@@ -848,6 +882,7 @@ static size_t event_shapes(struct stage_event shapes[512])
                         .job = (enum job_kind)job,
                         .cause = REASON_BRANCH_GONE,
                         .current_code = job % 2 == 1,
+                        .waives = job % 2 ? PARKED_CONFIRM : PARKED_APPROVAL,
                         .verdict = (enum gate_verdict)verdict};
     }
     return count;
@@ -887,7 +922,6 @@ static struct stage_facts facts_of(uint64_t bits, enum stage stage)
     facts.command_seen = take(&bits, 2);
     facts.refusal_said = take(&bits, 2);
     facts.stop_enabled = take(&bits, 2);
-    facts.auto_approve = take(&bits, 2);
     facts.deploy_hook = take(&bits, 2);
     facts.rollbacks = take(&bits, 2) ? MAX_ROLLBACKS : MAX_ROLLBACKS - 1;
     facts.blocked_outside = facts.blocked && facts.merged; /* one bit for both */
@@ -898,10 +932,10 @@ static struct stage_facts facts_of(uint64_t bits, enum stage stage)
 enum {
     FLAGS_COMMON = 2 * 4 * 5 * 2 * 2 * 2 * 2 * 2, /* the first eight of facts_of */
     FLAGS_COMMAND = FLAGS_COMMON * 16,            /* and the four that commands read */
-    FLAGS_ALL = FLAGS_COMMAND * 16,
+    FLAGS_ALL = FLAGS_COMMAND * 8,
 };
 
-/* Commands do not read auto_approve, deploy_hook, rollbacks and returns, the ends of jobs not the
+/* Commands do not read deploy_hook, rollbacks and returns, the ends of jobs not the
  * four before them: they are held fast here, and the random run below has them all. Mutations:
  * cancel_jobs left out of machine_move; park without a status; on_job_end without the check of
  * blocked; resume without a job; a merge restored although a confirmation is wanted. */
@@ -913,7 +947,7 @@ static void test_invariants_over_all_combinations(void **state)
     for (size_t i = 0; i < count; i++) {
         bool command = shapes[i].kind <= STAGE_EVENT_RETRY || shapes[i].kind == STAGE_EVENT_COMMENT;
         for (int stage = 0; stage < STAGE_COUNT; stage++)
-            for (uint64_t bits = 0; bits < FLAGS_COMMON * 16; bits++) {
+            for (uint64_t bits = 0; bits < FLAGS_COMMON * (command ? 16 : 8); bits++) {
                 uint64_t common = bits % FLAGS_COMMON, rest = bits / FLAGS_COMMON;
                 uint64_t all = command ? bits : common + FLAGS_COMMAND * rest;
                 struct stage_facts facts = facts_of(all, (enum stage)stage);
