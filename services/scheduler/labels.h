@@ -12,7 +12,7 @@ bool labels_have(const json_t *labels, const char *name);
 /* Asks for the labels of every task that waits for a person where the feature is in force. */
 void labels_ask(struct scheduler *scheduler);
 
-/* What the tracker shows of a task's labels is known as of now. */
-void labels_known(struct scheduler *scheduler, int64_t task);
+/* What the tracker shows of this task's labels is known as of now. */
+void labels_known(struct scheduler *scheduler, int64_t id);
 
 #endif
