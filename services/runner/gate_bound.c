@@ -30,6 +30,14 @@ static json_t *foreign_commits(const struct git_call *call, const char *reviewed
     return json_pack("[o]", finding);
 }
 
+static bool is_gone(const struct git_call *call, const char *commit)
+{
+    char *there = git_resolve(call, commit);
+    bool gone = there == NULL;
+    free(there);
+    return gone;
+}
+
 enum step gate_bound(struct run *run, const char *gate, const char *reviewed, const char *head,
                      bool *moved, char **fault)
 {
@@ -37,21 +45,19 @@ enum step gate_bound(struct run *run, const char *gate, const char *reviewed, co
     *moved = false;
     if (!reviewed || !head || strcmp(reviewed, head) == 0)
         return STEP_OK;
-    char *there = git_resolve(&call, reviewed); /* gone with a history that was rewritten */
     char *dir = prompt_artefact_dir(run->key), *exclude = xformat(":(exclude,top)%s", dir);
-    int code = there ? git_run(&call, NULL, fault, "diff", "--quiet", "--no-ext-diff",
-                               "--no-textconv", reviewed, head, "--", ".", exclude, NULL)
-                     : 1;
-    if (code == 0 || code == 1) {
+    int code = git_run(&call, NULL, fault, "diff", "--quiet", "--no-ext-diff", "--no-textconv",
+                       reviewed, head, "--", ".", exclude, NULL);
+    /* it goes with a history that was rewritten */
+    *moved = code == 1 || (code > 1 && is_gone(&call, reviewed));
+    if (code == 0 || *moved) {
         free(*fault);
         *fault = NULL;
     }
-    *moved = code == 1;
     if (*moved)
         gate_set(run, gate, "moved", "moved: the code is not what was reviewed",
                  foreign_commits(&call, reviewed, head, exclude));
     free(exclude);
     free(dir);
-    free(there);
-    return code == 0 || code == 1 ? STEP_OK : STEP_AGAIN;
+    return code == 0 || *moved ? STEP_OK : STEP_AGAIN;
 }
