@@ -50,7 +50,7 @@ class SmallDatabase(Instance):
 @pytest.fixture
 def small_disk(request):
     require_mounts()
-    instance = SmallDatabase({"developer": {"sleep_s": 2}})
+    instance = SmallDatabase({"developer": {"until": "full"}})
     yield instance
     instance.close(keep=getattr(request.node, "failed", False))
 
@@ -72,6 +72,7 @@ def test_a_full_disk(small_disk):
     instance.wait_for(lambda: instance.stage(key) == "development" and instance.agents(), 60,
                       "the developer runs")
     instance.fill_disk()
+    (instance.agent_dir / "full").touch()
     # its result cannot be written: the scheduler pauses, and says what it waits for
     instance.wait_for(lambda: scheduler_of(instance).get("state") == "degraded", 60, "it says so")
     said = scheduler_of(instance)
