@@ -39,6 +39,15 @@ def test_supervisor_speaks_to_nobody():
         assert word not in symbols
 
 
+@pytest.mark.skipif(not shutil.which("nm"), reason="nm (binutils) is not installed")
+def test_no_service_closes_a_socket_of_nng():
+    """nng 1.5.2's nng_close may never return (ADR 0004)."""
+    for program in sorted(BIN.iterdir()):
+        symbols = subprocess.run(["nm", "-D", "--undefined-only", program], capture_output=True,
+                                 text=True, check=True).stdout
+        assert "nng_close" not in symbols, program.name
+
+
 def test_pure_files_include_no_io():
     pure = [path for path in sources() if "PURE: no I/O" in path.read_text()[:200]]
     assert len(pure) > 20
