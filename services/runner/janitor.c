@@ -103,7 +103,7 @@ static bool is_there(const char *listing, const char *name)
 {
     size_t size = strlen(name);
     for (const char *at = listing; (at = strchr(at, '\t')); at++) {
-        if (strncmp(at + 1, name, size) == 0 && at[1 + size] == '\n')
+        if (strncmp(at + 1, name, size) == 0 && (at[1 + size] == '\n' || !at[1 + size]))
             return true;
     }
     return false;

@@ -54,7 +54,7 @@ def test_preserved_refs_go_by_their_age(make_instance):
     instance.wait_stage(key, "done")
     own = next((instance.home / "repos").iterdir())
     names = {}
-    for name, days in (("old", 91), ("young", 89)):
+    for name, days in (("a-old", 91), ("m-young", 89), ("z-old", 91)):  # first and last of the listing
         date = f"{int(time.time()) - days * DAY_S} +0000"
         commit = subprocess.run(
             ["git", "-C", own, "commit-tree", "-m", name, f"{git(own, 'rev-parse', 'refs/remotes/origin/main')}^{{tree}}"],
@@ -70,8 +70,8 @@ def test_preserved_refs_go_by_their_age(make_instance):
     def there(repository):
         return set(git(repository, "for-each-ref", "--format=%(refname)",
                        "refs/orchestrator/preserved/9/").split())
-    instance.wait_for(lambda: there(own) == {names["young"]}, 30, "the old one is gone")
-    assert there(instance.repo) == {names["young"]}
+    instance.wait_for(lambda: there(own) == {names["m-young"]}, 30, "the old ones are gone")
+    assert there(instance.repo) == {names["m-young"]}
 
 
 # Red when one that nobody has acknowledged goes.
