@@ -98,12 +98,12 @@ static size_t old_refs(const struct git_call *call, int64_t before, char *names[
     return count;
 }
 
-/* Whether a listing (commit, tab, name, newline) has this very name. */
+/* Whether a listing (lines of commit, tab, name; the last without a newline) has this very name. */
 static bool is_there(const char *listing, const char *name)
 {
     size_t size = strlen(name);
     for (const char *at = listing; (at = strchr(at, '\t')); at++) {
-        if (strncmp(at + 1, name, size) == 0 && (at[1 + size] == '\n' || !at[1 + size]))
+        if (strcspn(at + 1, "\n") == size && strncmp(at + 1, name, size) == 0)
             return true;
     }
     return false;
