@@ -89,6 +89,7 @@ enum step publish_commit(struct run *run, char **fault)
     if (workspace_commit(&run->workspace, &state, &identity, subject, run->id,
                          message_text(run->launch, "start_head", NULL), &run->head, fault) == 0)
         step = STEP_OK;
+    run->head_is_local = true;
 
 done:
     workspace_state_free(&state);
@@ -179,6 +180,8 @@ enum step publish_push(struct run *run, char **fault)
         if (step == STEP_OK && outcome == PUSH_REFUSED)
             step = STEP_AGAIN;
     }
+    if (step == STEP_OK)
+        run->head_is_local = false;
     repository_unlock(&run->repository);
     return step;
 }

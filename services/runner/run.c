@@ -236,7 +236,9 @@ static json_t *build_result(struct run *run, const char *outcome, const char *cl
                                "pull_request", pull_value(&run->pull));
     free(tail);
     add_agent_fields(run, fields);
-    json_object_set_new(fields, "head", run->head ? json_string(run->head) : json_null());
+    /* What the forge has not got is no head of the branch: whoever compares would find it rewritten. */
+    bool known = run->head && !run->head_is_local;
+    json_object_set_new(fields, "head", known ? json_string(run->head) : json_null());
     json_object_set(fields, "gate", run->gate ? run->gate : json_null());
     json_object_set(fields, "detail", run->detail);
     json_t *message = message_new(MESSAGE_run_result, NULL, "O", fields);

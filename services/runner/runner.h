@@ -69,6 +69,7 @@ struct run {
     const char *fault_class; /* of a step that failed; NULL: operator */
     /* what becomes the result */
     char *head;
+    bool head_is_local; /* committed, and the forge has not got it */
     struct pull_request pull;
     json_t *gate, *detail;
     struct run *next;

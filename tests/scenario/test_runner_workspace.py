@@ -137,7 +137,7 @@ esac
         refused = world.run("r1", entry=4)
         assert (refused["outcome"], refused["class"]) == ("failed", "permanent"), world.log()
         assert "rewritten by the agent" in refused["reason"]
-        assert world.remote_head() == before
+        assert world.remote_head() == before and refused["head"] is None  # it is not at the forge
         assert "refs/orchestrator/preserved/7/r1" in world.preserved()
         after = world.run("r2", entry=4, attempt=2)
         assert after["outcome"] == "succeeded", (after, world.log())
@@ -171,7 +171,7 @@ def test_a_conflict_with_what_others_pushed_is_for_a_person():
         theirs = world.push_by_hand(BRANCH, {"same.txt": "theirs\n"})
         result = world.result("r1")
         assert (result["outcome"], result["class"]) == ("failed", "permanent")
-        assert world.remote_head() == theirs
+        assert world.remote_head() == theirs and result["head"] is None
         saved = world.preserved()["refs/orchestrator/preserved/7/r1"]
         assert git("show", f"{saved}:same.txt", cwd=world.repository()) == "r1"
 
@@ -187,6 +187,7 @@ def test_another_hand_that_rewrites_the_branch_is_for_a_person():
         result = world.result("r1")
         assert (result["outcome"], result["class"]) == ("failed", "permanent")
         assert "another hand" in result["reason"] and world.remote_head() == theirs
+        assert result["head"] is None
 
 
 # ---- metadata ----
