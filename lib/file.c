@@ -217,12 +217,26 @@ static int unlink_at(int parent, const char *name, int flags)
     return result < 0 && errno == ENOENT ? 0 : result;
 }
 
+int file_open_dir(int handle)
+{
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    int fd = openat(handle, ".", flags);
+    if (fd < 0 && errno == EACCES) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", handle);
+        fd = chmod(path, 0700) < 0 ? -1 : openat(handle, ".", flags);
+    }
+    return fd;
+}
+
 static int open_dir_at(int parent, const char *name)
 {
-    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    int fd = openat(parent, name, flags);
-    if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0)
-        fd = openat(parent, name, flags);
+    int handle = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (handle < 0)
+        return -1;
+    int fd = file_open_dir(handle), saved = errno;
+    close(handle);
+    errno = saved;
     return fd;
 }
 

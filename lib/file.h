@@ -32,6 +32,10 @@ int file_make_dirs(const char *path, mode_t mode);
 
 bool file_exists(const char *path);
 
+/* Opens the directory that an O_PATH descriptor shows, for reading; where its mode forbids that to
+ * its owner, who we are, the mode is changed. -1 with errno. */
+int file_open_dir(int handle);
+
 /* rm -r without following links; a missing path is success. */
 int file_remove_tree(const char *path);
 

@@ -113,62 +113,62 @@ char *agent_user_home(const struct config *config, const struct identity *user, 
 
 static int give_at(int parent, const char *name, uid_t uid, gid_t gid);
 
-/* Takes fd. */
-static int give_inside(int fd, uid_t uid, gid_t gid)
+/* Takes fd. A folder is ours while we are in it: only its owner may look into a closed one. */
+static int give_folder(int fd, uid_t uid, gid_t gid)
 {
-    int result = 0;
     DIR *dir = fdopendir(fd);
     if (!dir) {
         close(fd);
         return -1;
     }
+    int result = 0;
     for (struct dirent *entry; result == 0 && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             result = give_at(fd, entry->d_name, uid, gid);
     }
+    if (result == 0)
+        result = fchown(fd, uid, gid);
     int saved = errno;
     closedir(dir);
     errno = saved;
     return result;
 }
 
-/* A folder is ours while we are in it: only its owner may look into a closed one. */
-static int give_folder(int parent, const char *name, uid_t uid, gid_t gid)
-{
-    const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-    if (fchownat(parent, name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW) < 0)
-        return -1;
-    int fd = openat(parent, name, flags);
-    if (fd < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0)
-        fd = openat(parent, name, flags);
-    if (fd < 0 || give_inside(fd, uid, gid) < 0)
-        return -1;
-    return fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
-}
-
+/* By a handle: what a name means may change while its owner still runs. */
 static int give_at(int parent, const char *name, uid_t uid, gid_t gid)
 {
     struct stat info;
-    if (fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+    int handle = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+    if (handle < 0)
         return -1;
-    if (S_ISDIR(info.st_mode))
-        return give_folder(parent, name, uid, gid);
-    if (info.st_nlink > 1 || (info.st_uid == uid && info.st_gid == gid))
-        return 0;
-    return fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+    int result = fstat(handle, &info);
+    bool folder = result == 0 && S_ISDIR(info.st_mode);
+    if (folder) {
+        result = fchownat(handle, "", geteuid(), getegid(), AT_EMPTY_PATH);
+        if (result == 0)
+            result = fd = file_open_dir(handle);
+    } else if (result == 0 && info.st_nlink == 1 && (info.st_uid != uid || info.st_gid != gid)) {
+        result = fchownat(handle, "", uid, gid, AT_EMPTY_PATH);
+    }
+    int saved = errno;
+    close(handle); /* before the way down: each level costs one descriptor */
+    errno = saved;
+    return result < 0 || !folder ? result : give_folder(fd, uid, gid);
 }
 
 int agent_user_give(const char *path, const struct identity *user)
 {
-    uid_t uid = user ? user->uid : geteuid();
-    gid_t gid = user ? user->gid : getegid();
     struct stat info;
     if (lstat(path, &info) < 0)
         return errno == ENOENT ? 0 : -1;
-    return info.st_uid == uid ? 0 : give_at(AT_FDCWD, path, uid, gid);
+    return info.st_uid == user->uid ? 0 : give_at(AT_FDCWD, path, user->uid, user->gid);
 }
 
+/* The top tells nothing here: it is ours from the first moment on, whoever is killed while taking
+ * the rest. */
 int agent_user_remove(const char *path)
 {
-    return agent_user_give(path, NULL) < 0 ? -1 : file_remove_tree(path);
+    if (give_at(AT_FDCWD, path, geteuid(), getegid()) < 0 && errno != ENOENT)
+        return -1;
+    return file_remove_tree(path);
 }

@@ -20,7 +20,7 @@ int agent_user_open(const struct config *config, struct identity *user, char **f
 char *agent_user_home(const struct config *config, const struct identity *user, const char *project,
                       char **fault);
 
-/* Gives a tree to that user (NULL: to ourselves), following no link. A file with a second name
+/* Gives a tree to that user, following no link. A file with a second name
  * stays whose it is: the other name may stand anywhere. What is given already costs a look. 0, or
  * -1 with errno. */
 int agent_user_give(const char *path, const struct identity *user);

@@ -5,7 +5,7 @@ image give). Needs root to become others; skipped otherwise.
 Mutations, each turns a test red: the keeper does not become the user, or keeps its capabilities; PDEATHSIG
 set before the change of user; git in the workspace as ourselves; the runner without CAP_KILL; the
 environment's HOME left ours; a supervisor that gives every service its capabilities; a runner that goes on
-where the user cannot be had."""
+where the user cannot be had; agent_user_remove that trusts the owner of the top."""
 
 import json
 import os
@@ -130,6 +130,12 @@ def test_a_journey(own_user, services):
     (closed / "file").write_text("theirs")
     shutil.chown(closed, AGENT)
     closed.chmod(0)
+    # and one that was being taken back when we were killed: its top is ours, the rest is not yet
+    half = Path(f"{instance.workspace(other)}.new")
+    shutil.copytree(instance.workspace(other), half, symlinks=True)
+    for path in half.rglob("*"):
+        os.lchown(path, int(agent), int(agent))
+    os.chown(half, ours, ours)
     instance.http("POST", f"/tasks/{other}/stop", {"actor": "ada"})
     instance.wait_for(lambda: not list((instance.home / "workspaces").glob(f"{other}_*")), 30,
                       "the workspace is gone")
