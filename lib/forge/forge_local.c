@@ -379,34 +379,30 @@ int forge_pull_sync(struct forge *forge, const struct pull_request *pull, char *
     return result;
 }
 
-static bool has_commit(const struct git_call *call, const char *commit)
+/* Where the branch is now, seen from the commit that it held. */
+static enum forge_branch compare(const struct git_call *call, const char *commit, const char *now)
 {
-    char *there = git_resolve(call, commit);
-    bool has = there != NULL;
+    int before = git_is_ancestor(call, commit, now);
+    if (before >= 0)
+        return before ? FORGE_BRANCH_FOLLOWS : FORGE_BRANCH_REWRITTEN;
+    char *there;
+    int found = git_find(call, commit, &there); /* it goes with a history that was rewritten */
     free(there);
-    return has;
+    return found == 0 ? FORGE_BRANCH_REWRITTEN : FORGE_BRANCH_FAILED;
 }
 
 enum forge_branch forge_branch_look(struct forge *forge, const char *branch, const char *commit,
                                     char **fault)
 {
     struct git_call call = local_call(forge);
-    char *ref = xformat("refs/heads/%s", branch), *now = git_resolve(&call, ref);
-    enum forge_branch found = FORGE_BRANCH_FOLLOWS;
-    *fault = NULL;
-    if (!now && file_exists(forge->path)) {
-        found = FORGE_BRANCH_GONE;
-    } else if (!now) {
-        *fault = xformat("%s is not there", forge->path);
-        found = FORGE_BRANCH_FAILED;
-    } else if (strcmp(now, commit) != 0) {
-        int before = git_is_ancestor(&call, commit, now);
-        found = before == 1 ? FORGE_BRANCH_FOLLOWS : FORGE_BRANCH_REWRITTEN;
-        if (before < 0 && has_commit(&call, commit)) {
-            *fault = xformat("%s: git cannot compare %s with %s", forge->path, commit, branch);
-            found = FORGE_BRANCH_FAILED;
-        }
-    }
+    char *ref = xformat("refs/heads/%s", branch), *now;
+    int there = git_find(&call, ref, &now);
+    enum forge_branch found = there == 1   ? compare(&call, commit, now)
+                              : there == 0 ? FORGE_BRANCH_GONE
+                                           : FORGE_BRANCH_FAILED;
+    *fault = found != FORGE_BRANCH_FAILED
+                 ? NULL
+                 : xformat("%s: git cannot tell where %s stands", forge->path, branch);
     free(now);
     free(ref);
     return found;

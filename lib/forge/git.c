@@ -257,6 +257,13 @@ static char *find_packed(const char *text, const char *ref)
     return NULL;
 }
 
+/* Not merely out of reach: no right, no descriptor and a broken disk say nothing. */
+static bool is_absent(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) < 0 && errno == ENOENT;
+}
+
 /* A ref's own file wins over the packed ones, and is looked at first: git removes it last. Returns
  * whether the answer is certain; *commit is NULL where there is no such ref. */
 static bool read_ref(const char *git_dir, const char *ref, char **commit)
@@ -273,8 +280,8 @@ static bool read_ref(const char *git_dir, const char *ref, char **commit)
     }
     char *own = xformat("%s/%s", git_dir, ref), *tables = xformat("%s/reftable", git_dir);
     char *packed = xformat("%s/packed-refs", git_dir);
-    bool certain = !file_exists(own) && !file_exists(tables);
-    if (certain && file_exists(packed)) {
+    bool certain = is_absent(own) && is_absent(tables) && file_exists(git_dir);
+    if (certain && !is_absent(packed)) {
         text = read_regular(git_dir, "packed-refs", PACKED_MAX_BYTES);
         certain = text != NULL;
         *commit = find_packed(text, ref);
@@ -286,23 +293,31 @@ static bool read_ref(const char *git_dir, const char *ref, char **commit)
     return certain;
 }
 
-char *git_resolve(const struct git_call *call, const char *revision)
+int git_find(const struct git_call *call, const char *revision, char **commit)
 {
-    char *out, *name;
+    char *name;
     if (call->git_dir && strncmp(revision, "refs/", 5) == 0) {
         identity_enter(call->as);
-        bool certain = read_ref(call->git_dir, revision, &out);
+        bool certain = read_ref(call->git_dir, revision, commit);
         identity_leave(call->as);
         if (certain)
-            return out;
+            return *commit != NULL;
     }
     name = xformat("%s^{commit}", revision);
-    int code = git_run(call, &out, NULL, "rev-parse", "--verify", "--quiet", name, NULL);
+    int code = git_run(call, commit, NULL, "rev-parse", "--verify", "--quiet", name, NULL);
     free(name);
-    if (code == 0 && git_is_object_name(out))
-        return out;
-    free(out);
-    return NULL;
+    if (code == 0 && git_is_object_name(*commit))
+        return 1;
+    free(*commit);
+    *commit = NULL;
+    return code == 1 ? 0 : -1;
+}
+
+char *git_resolve(const struct git_call *call, const char *revision)
+{
+    char *commit;
+    git_find(call, revision, &commit);
+    return commit;
 }
 
 int git_is_ancestor(const struct git_call *call, const char *ancestor, const char *descendant)

@@ -59,6 +59,9 @@ bool git_is_object_name(const char *text);
 /* The commit of a revision in a repository; a ref by its whole name costs no process. Caller frees;
  * NULL where there is none. */
 char *git_resolve(const struct git_call *call, const char *revision);
+/* The same for whoever acts on an absence: 1 and *commit (caller frees), 0 it is certainly not
+ * there, -1 cannot tell. */
+int git_find(const struct git_call *call, const char *revision, char **commit);
 
 /* Whether ancestor is one of (or equal to) descendant: 1 yes, 0 no, -1 cannot tell. */
 int git_is_ancestor(const struct git_call *call, const char *ancestor, const char *descendant);

@@ -32,10 +32,10 @@ static json_t *foreign_commits(const struct git_call *call, const char *reviewed
 
 static bool is_gone(const struct git_call *call, const char *commit)
 {
-    char *there = git_resolve(call, commit);
-    bool gone = there == NULL;
+    char *there;
+    int found = git_find(call, commit, &there);
     free(there);
-    return gone;
+    return found == 0;
 }
 
 enum step gate_bound(struct run *run, const char *gate, const char *reviewed, const char *head,
