@@ -129,12 +129,14 @@ static bool is_outdated(struct scheduler *scheduler, const struct task *task, co
                                "i", task->id);
 }
 
-/* Said by the comment; where the finding is refused as stale nothing is learnt. */
+/* Said by the comment. Where the finding is refused as stale nothing is learnt, nor where what was
+ * merged is not the task's own. */
 static void learn_merge(struct scheduler *scheduler, struct task *task,
                         const struct stage_event *event, const json_t *detail)
 {
     const char *commit = message_text(detail, "merge_commit", NULL);
-    if (!task->exists || task->entry != event->entry || task->stage == STAGE_DEPLOY || !commit)
+    if (!task->exists || task->entry != event->entry || task->stage == STAGE_DEPLOY || !commit ||
+        !event->current_code)
         return;
     store_run(scheduler->store, "UPDATE tasks SET merged_commit = ?2 WHERE id = ?1", "is", task->id,
               commit);

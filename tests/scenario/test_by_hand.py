@@ -2,7 +2,8 @@
 once, and nothing more is spent until a person acts.
 
 Mutations, each red: the forge not looked at; the agent left at work; a merge of other code taken as the
-end; the same told at every pass; what was known of the forge kept by the resuming (blocked again at once)."""
+end; the same told at every pass; what was known of the forge kept by the resuming (blocked again at once);
+a merge of other code remembered as the task's own (it is then not merged, and rolled back)."""
 
 import json
 
@@ -26,8 +27,8 @@ def edit_pull(instance, key, **fields):
     return pull
 
 
-def in_testing(make_instance, **keys):
-    instance = make_instance(plan={"tester": {"until": "go"}},
+def in_testing(make_instance, project=None, **keys):
+    instance = make_instance(plan={"tester": {"until": "go"}}, project=project,
                              keys={"reconciler": {"interval_s": 1}, **keys}).start()
     key = instance.new_issue(1)
     instance.approve(key, 60)
@@ -110,7 +111,7 @@ def test_merged_by_another(make_instance):
 
 
 def test_merged_by_another_at_other_code(make_instance):
-    instance, key = in_testing(make_instance)
+    instance, key = in_testing(make_instance, project={"confirm_deploy": True})
     clone = instance.dir / "hand"
     git(instance.dir, "clone", "-q", "-b", instance.task(key)["branch"], str(instance.repo), str(clone))
     (clone / "more.txt").write_text("more\n")
@@ -121,3 +122,16 @@ def test_merged_by_another_at_other_code(make_instance):
     edit_pull(instance, key, state="closed", merged=True, merge_commit=head, head_sha=head)
     instance.wait_for(lambda: instance.task(key)["blocked"], 30, "it is blocked")
     assert instance.task(key)["blocked"]["reason"].startswith("merged-other: ")
+    # that merge is none of the task's: it goes on, and ends by one of its own
+    instance.plan({})
+    (clone / "later.txt").write_text("later\n")
+    git(clone, "add", "-A")
+    git(clone, "-c", "user.name=m", "-c", "user.email=m@example.org", "commit", "-qm", "Later")
+    git(clone, "push", "-q", "origin", "HEAD")
+    instance.must("POST", f"/tasks/{key}/retry", {"actor": "ada"})
+    instance.wait_for(lambda: (instance.task(key)["parked"] or {}).get("for") == "confirm", 90, "parked")
+    instance.must("POST", f"/tasks/{key}/confirm-deploy", {"actor": "ada"})
+    instance.wait_stage(key, "done", 60)
+    stages = [row["to"] for row in instance.task(key)["transitions"]]
+    assert stages[stages.index("testing"):].count("development") == 0, stages
+    assert len(list((instance.repo / "pull-requests").glob("*.json"))) == 2
