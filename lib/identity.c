@@ -91,6 +91,12 @@ void identity_leave(const struct identity *identity)
     }
 }
 
+int identity_renounce(void)
+{
+    identity_drop();
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
 int identity_become(uid_t uid, gid_t gid)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

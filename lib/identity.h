@@ -32,6 +32,10 @@ void identity_lend(void);
 /* This process has no use for them: it gives them up for good. Root keeps its own. */
 void identity_drop(void);
 
+/* Likewise, and no program that it becomes or starts gains rights by its file (set-uid, file
+ * capabilities). 0, or -1 with errno. System calls only. */
+int identity_renounce(void);
+
 /* This thread's files are opened, made and removed as that user, until identity_leave with the
  * same one. NULL: nothing changes. Not nested. Ends the process where it cannot: going on would
  * touch an agent's files with our own rights. Programs are not to be started in between. */

@@ -66,7 +66,7 @@ _Noreturn static void become_agent(pid_t parent, int go, const int output[2], in
     setsid();
     await_launch(go, &launch);
     int in = open("prompt", O_RDONLY | O_CLOEXEC); /* as ourselves: it is in our directory */
-    if (launch.uid && identity_become(launch.uid, launch.gid) < 0)
+    if ((launch.uid ? identity_become(launch.uid, launch.gid) : identity_renounce()) < 0)
         fail_exec(report, errno);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     if (getppid() != parent)

@@ -47,6 +47,18 @@ def test_the_agent_leads_a_session_and_sees_nothing_of_ours():
     del os.environ["ORCH_TEST_SECRET"]
 
 
+# Red where PR_SET_NO_NEW_PRIVS is left to the change of user. A program with file capabilities, our own
+# in the image among them, would otherwise hand them to an agent of our own user.
+def test_an_agent_of_our_own_user_gains_no_rights_by_what_it_starts():
+    with Run("cat /proc/self/status") as run:
+        run.start()
+        run.status()
+        lines = dict(line.split(":", 1) for line in (run.dir / "log").read_text().splitlines())
+        assert lines["NoNewPrivs"].strip() == "1"
+        if os.geteuid():
+            assert [int(lines[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
+
+
 # Red when keeper_sweep is not called, or only signals the group: the grandchildren are in sessions
 # of their own and ignore SIGTERM.
 def test_a_timeout_leaves_nothing():
