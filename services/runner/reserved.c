@@ -265,21 +265,28 @@ static void end_other_runs(struct run *run)
     pthread_mutex_unlock(&runner->mutex);
 }
 
+/* One that is no repository any more holds nothing that git could save; one that cannot be looked
+ * at may hold anything. *ref stays NULL where nothing was saved. */
+static int save_workspace(struct run *run, char **ref, char **fault)
+{
+    int is = workspace_is_repository(&run->workspace);
+    if (is > 0)
+        return workspace_save(&run->workspace, run->id, ref, fault);
+    if (is < 0)
+        *fault = xformat("%s: %s", run->workspace.dir, strerror(errno));
+    else
+        log_warn("cleanup", "%s is no git repository", run->workspace.dir);
+    return is;
+}
+
 /* What the workspace holds and, where the remote's branch has other commits, those too. */
 static int save_all(struct run *run, const char *remote_head, char **fault)
 {
     struct git_call call = repository_call(&run->repository);
     char *ref = NULL, *saved = NULL;
     int result = 0;
-    if (workspace_exists(&run->workspace)) {
-        char *broken = NULL;
-        /* One that is no repository any more holds nothing that git could save. */
-        if (workspace_secure(&run->workspace, &broken) == 0)
-            result = workspace_save(&run->workspace, run->id, &ref, fault);
-        else
-            log_warn("cleanup", "%s", broken);
-        free(broken);
-    }
+    if (workspace_exists(&run->workspace))
+        result = save_workspace(run, &ref, fault);
     if (!ref)
         ref = xformat("refs/orchestrator/preserved/%lld/%s", (long long)run->task, run->id);
     saved = repository_ref(&run->repository, "%s", ref);

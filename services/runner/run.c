@@ -236,7 +236,8 @@ static json_t *build_result(struct run *run, const char *outcome, const char *cl
                                "pull_request", pull_value(&run->pull));
     free(tail);
     add_agent_fields(run, fields);
-    /* What the forge has not got is no head of the branch: whoever compares would find it rewritten. */
+    /* What the forge has not got is no head of the branch: whoever compares would find it
+     * rewritten. */
     bool known = run->head && !run->head_is_local;
     json_object_set_new(fields, "head", known ? json_string(run->head) : json_null());
     json_object_set(fields, "gate", run->gate ? run->gate : json_null());

@@ -104,20 +104,46 @@ int workspace_put_config(const struct workspace *workspace)
     return result;
 }
 
-static bool is_kind(const struct workspace *workspace, const char *name, mode_t kind)
+/* 1 where it is of that kind, 0 where it is not or there is none, -1 with errno: cannot tell. Links
+ * in their places would let our git write where the agent cannot. */
+static int is_kind(const char *path, mode_t kind)
 {
-    char *path = workspace_inside(workspace, name);
     struct stat info;
-    bool is = lstat(path, &info) == 0 && (info.st_mode & S_IFMT) == kind;
-    free(path);
+    if (lstat(path, &info) < 0)
+        return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
+    return (info.st_mode & S_IFMT) == kind;
+}
+
+static int is_repository(const struct workspace *workspace)
+{
+    static const struct {
+        const char *name;
+        mode_t kind;
+    } parts[] = {
+        {"HEAD", S_IFREG}, {"objects", S_IFDIR}, {"refs", S_IFDIR}, {"refs/heads", S_IFDIR}};
+    int is = is_kind(workspace->git_dir, S_IFDIR);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && is == 1; i++) {
+        char *path = workspace_inside(workspace, parts[i].name);
+        is = is_kind(path, parts[i].kind);
+        free(path);
+    }
     return is;
 }
 
-/* Links in their places would let our git write where the agent cannot. */
-static bool is_repository(const struct workspace *workspace)
+/* One from before agents had a user of their own is handed over. */
+static int hand_over(struct workspace *workspace)
 {
-    return is_kind(workspace, "HEAD", S_IFREG) && is_kind(workspace, "objects", S_IFDIR) &&
-           is_kind(workspace, "refs", S_IFDIR) && is_kind(workspace, "refs/heads", S_IFDIR);
+    return workspace->owner ? agent_user_give(workspace->dir, workspace->owner) : 0;
+}
+
+int workspace_is_repository(struct workspace *workspace)
+{
+    if (hand_over(workspace) < 0)
+        return -1;
+    identity_enter(workspace->owner);
+    int is = is_repository(workspace);
+    identity_leave(workspace->owner);
+    return is;
 }
 
 static int secure(struct workspace *workspace, char **fault)
@@ -132,10 +158,10 @@ static int secure(struct workspace *workspace, char **fault)
                                           "shallow.lock",
                                           "refs/replace",
                                           "info/sparse-checkout"};
-    struct stat info;
-    if (lstat(workspace->git_dir, &info) < 0 || !S_ISDIR(info.st_mode) ||
-        !is_repository(workspace)) {
-        *fault = xformat("%s is no git repository", workspace->dir);
+    int is = is_repository(workspace);
+    if (is < 1) {
+        *fault = is < 0 ? xformat("%s: %s", workspace->dir, strerror(errno))
+                        : xformat("%s is no git repository", workspace->dir);
         return -1;
     }
     for (size_t i = 0; i < sizeof removed / sizeof *removed; i++) {
@@ -151,10 +177,9 @@ static int secure(struct workspace *workspace, char **fault)
     return 0;
 }
 
-/* One from before agents had a user of their own is handed over. */
 int workspace_secure(struct workspace *workspace, char **fault)
 {
-    if (workspace->owner && agent_user_give(workspace->dir, workspace->owner) < 0) {
+    if (hand_over(workspace) < 0) {
         *fault = xformat("%s: %s", workspace->dir, strerror(errno));
         return -1;
     }

@@ -44,6 +44,9 @@ enum workspace_fault workspace_prepare(struct workspace *workspace, const char *
 
 /* ---- workspace.c ---- */
 
+/* 1 it is one, 0 certainly not (any more), -1 with errno: it cannot be looked at. */
+int workspace_is_repository(struct workspace *workspace);
+
 /* Before any git in it, when no process of the task lives: configuration, hooks and attributes as
  * we made them, no stale lock. -1 and *fault where .git is no repository any more. */
 int workspace_secure(struct workspace *workspace, char **fault);

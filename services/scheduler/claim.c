@@ -6,6 +6,7 @@
 #include "lib/buffer.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/utf8.h"
 #include "services/scheduler/claim_rules.h"
 #include "services/scheduler/claim_view.h"
 #include "services/scheduler/commands.h"
@@ -158,11 +159,13 @@ static void take_note(struct scheduler *scheduler, struct claim_view *view, stru
     if (reason == REASON_COUNT || notes->count == NOTES_MAX)
         return;
     const char *words = explain(scheduler, view, c, reason, buffer);
-    if (strcmp(words, c->reason) == 0)
+    size_t size = utf8_cut(words, strlen(words), WORDS_SIZE - 1);
+    if (strlen(c->reason) == size && memcmp(words, c->reason, size) == 0)
         return;
     struct note *note = &notes->rows[notes->count++];
     note->job = c->id;
-    snprintf(note->words, sizeof note->words, "%s", words);
+    memcpy(note->words, words, size);
+    note->words[size] = '\0';
 }
 
 static void write_notes(struct scheduler *scheduler, const struct notes *notes)

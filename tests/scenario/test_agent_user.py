@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import BIN, ROOT, Instance, alive
+from harness import BIN, ROOT, Instance, alive, git
 from invariants import check_all
 
 AGENT, SERVICE = "nobody", "daemon"  # every Debian has them
@@ -178,24 +178,52 @@ def test_killed_and_timed_out(own_user, services):
     instance.wait_stage(other, "done", 60)
 
 
+def with_user(instance, name):
+    """agent.user as it is to be from now on."""
+    config = json.loads(instance.config.read_text())
+    config["agent"]["user"] = name
+    instance.config.write_text(json.dumps(config))
+    before = instance.pid("runner")
+    instance.process.send_signal(signal.SIGHUP)
+    instance.wait_for(lambda: instance.pid("runner") not in (None, before), 20, "the runner is another")
+    instance.wait_up()
+
+
 def test_workspaces_from_before(own_user):
     """agent.user comes to an installation that had none: what is there is handed over."""
     instance = own_user(user="").start()
     key = instance.new_issue(1)
     instance.wait_for(lambda: instance.parked(key), 60, "it waits for approval")
     assert owners(instance.workspace(key)) == {0}
-    config = json.loads(instance.config.read_text())
-    config["agent"]["user"] = AGENT
-    instance.config.write_text(json.dumps(config))
-    before = instance.pid("runner")
     subprocess.run(["chmod", "-R", "a+rwX", instance.agent_dir], check=True)  # what it wrote as root
-    instance.process.send_signal(signal.SIGHUP)
-    instance.wait_for(lambda: instance.pid("runner") not in (None, before), 20, "the runner is another")
-    instance.wait_up()
+    with_user(instance, AGENT)
     instance.approve(key, 60)
     instance.wait_stage(key, "done", 60)
     check_all(instance, key)
     assert owners(instance.workspace(key)) == {id_of(AGENT)}
+
+
+def test_a_workspace_that_we_cannot_look_into_is_not_called_empty(own_user):
+    """agent.user is taken away from services that are not root: what lies in the workspaces is out of
+    reach, so a STOP deletes nothing; with the user back it saves first. Red when whatever hinders the look
+    counts as nothing to save."""
+    instance = own_user(SERVICE).start()
+    key = instance.new_issue(1)
+    instance.wait_for(lambda: instance.parked(key), 60, "it waits for approval")
+    workspace, branch = instance.workspace(key), instance.task(key)["branch"]
+    (workspace / "unsaved.txt").write_text("theirs\n")
+    shutil.chown(workspace / "unsaved.txt", AGENT)
+    with_user(instance, "")
+    log = instance.home / "log/runner/current"
+    instance.http("POST", f"/tasks/{key}/stop", {"actor": "ada"})
+    instance.wait_for(lambda: f"{workspace}: Permission denied" in log.read_text(), 30, "it is said")
+    assert workspace.is_dir() and git(instance.repo, "branch", "--list", branch)
+    with_user(instance, AGENT)
+    instance.wait_for(lambda: not workspace.exists(), 60, "saved and removed")
+    refs = git(instance.repo, "for-each-ref", "--format=%(refname)", "refs/orchestrator/preserved")
+    assert any("theirs" == git(instance.repo, "show", f"{ref}:unsaved.txt", check=False)
+               for ref in refs.splitlines())
+    assert not git(instance.repo, "branch", "--list", branch)
 
 
 @pytest.mark.parametrize("named, words", [

@@ -313,6 +313,31 @@ static void many_reasons(void **state)
     assert_number(kit, 70, "SELECT count(*) FROM jobs WHERE reason LIKE 'paused:%%'");
 }
 
+/* Red when the words are cut inside a character (no message can carry them), or compared uncut. */
+static void long_words(void **state)
+{
+    struct kit *kit = *state;
+    free(kit->config->serial_gate_repos);
+    kit->config->serial_gate_repos = xstrdup("*");
+    analysis(kit, "DEMO-1");
+    analysis(kit, "DEMO-2");
+    assert_claimed(kit, 9, "DEMO-1");
+    for (int i = 0; i < 2; i++) { /* an odd number of bytes before it, and an even one */
+        kit_number(kit,
+                   "UPDATE tasks SET key = 'x' || replace(hex(zeroblob(100)), '00', 'ä') || key");
+        assert_claimed(kit, 9, "");
+        char *words = kit_text(kit, "SELECT reason FROM jobs WHERE state = 'queued'");
+        json_t *value = json_string(words);
+        assert_non_null(value);
+        json_decref(value);
+        free(words);
+        kit_number(kit, "CREATE TEMP TRIGGER told BEFORE UPDATE ON jobs"
+                        " BEGIN SELECT raise(ABORT, 'written again'); END");
+        assert_claimed(kit, 9, "");
+        kit_number(kit, "DROP TRIGGER told");
+    }
+}
+
 /* ---- the first job of a task ---- */
 
 static void the_serial_gate(void **state)
@@ -693,6 +718,7 @@ int main(void)
         TEST(nothing_before_the_first_look),
         TEST(a_project_that_is_gone),
         TEST(many_reasons),
+        TEST(long_words),
         TEST(the_serial_gate),
         TEST(skip_blocked_passes_what_is_parked_too),
         TEST(a_freeze_stops_new_tasks_alone),
