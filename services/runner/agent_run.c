@@ -76,24 +76,6 @@ static char *read_brief(const char *role, char **fault)
     return brief;
 }
 
-/* What an earlier entry left must never pass for this one's. */
-static int remove_verdict(struct run *run, char **fault)
-{
-    static const struct {
-        const char *stage, *file;
-    } table[] = {{"review", "12-review.md"},
-                 {"testing", "13-test-report.md"},
-                 {"deploy-staging", "15-staging-log.md"}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (strcmp(run->stage, table[i].stage) == 0 &&
-            workspace_remove_artefact(&run->workspace, run->key, table[i].file) < 0) {
-            *fault = xformat("%s: %s", table[i].file, strerror(errno));
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static enum step prepare_workspace(struct run *run, char **start, char **remote, char **fault)
 {
     repository_lock(&run->repository);
@@ -190,8 +172,7 @@ static enum step prepare(struct run *run, char **fault)
 {
     char *start = NULL, *remote = NULL;
     enum step step = prepare_workspace(run, &start, &remote, fault);
-    if (step == STEP_OK && message_flag(run->spec, "first_of_entry", false) &&
-        remove_verdict(run, fault) < 0)
+    if (step == STEP_OK && verdict_file_prepare(run, start, fault) < 0)
         step = STEP_AGAIN;
     if (step == STEP_OK)
         step = write_launch(run, start, remote, fault);

@@ -136,6 +136,9 @@ enum step run_repeat(struct run *run, const char *doing,
 /* The whole life of a run, from whatever its directory shows. */
 void run_steps(struct run *run);
 
+/* verdict_file.c: before the agent, with the commit that it starts on. 0, or -1 and *fault. */
+int verdict_file_prepare(struct run *run, const char *start, char **fault);
+
 /* agent_run.c: prepares, starts, watches. STEP_OK: ended, run->status and run->output say how. */
 enum step agent_run_start(struct run *run, char **fault);
 enum step agent_run_watch(struct run *run);
