@@ -326,7 +326,7 @@ static int close_pull(struct run *run, char **fault)
 
 static int remove_workspace(struct run *run, char **fault)
 {
-    int result = workspace_remove(&run->workspace);
+    int result = verdict_file_forget(run) == 0 ? workspace_remove(&run->workspace) : -1;
     if (result < 0)
         *fault = xformat("%s: %s", run->workspace.dir, strerror(errno));
     return result;

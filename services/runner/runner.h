@@ -138,6 +138,8 @@ void run_steps(struct run *run);
 
 /* verdict_file.c: before the agent, with the commit that it starts on. 0, or -1 and *fault. */
 int verdict_file_prepare(struct run *run, const char *start, char **fault);
+/* With the task's workspace. 0, or -1 with errno. */
+int verdict_file_forget(const struct run *run);
 
 /* agent_run.c: prepares, starts, watches. STEP_OK: ended, run->status and run->output say how. */
 enum step agent_run_start(struct run *run, char **fault);

@@ -39,6 +39,11 @@ static bool same_code(struct run *run, const char *before, const char *now)
     return code == 0;
 }
 
+static char *record_path(const struct run *run)
+{
+    return xformat("%s/verdicts/%lld", run->runner->config->home, (long long)run->task);
+}
+
 /* Whether what is there may be this entry's: a run of it began, on the same code. */
 static bool counts(struct run *run, const char *path, const char *start)
 {
@@ -59,8 +64,12 @@ static int begin_anew(struct run *run, const char *file, const char *path, const
 {
     if (workspace_remove_artefact(&run->workspace, run->key, file) < 0)
         return -1;
+    char *folder = xformat("%s/verdicts", run->runner->config->home);
     char *text = xformat("{\"entry\":%lld,\"start\":\"%s\"}\n", (long long)run->entry, start);
-    int result = file_write_atomic(path, text, strlen(text), 0600), saved = errno;
+    int result =
+        file_make_dirs(folder, 0700) == 0 ? file_write_atomic(path, text, strlen(text), 0600) : -1;
+    int saved = errno;
+    free(folder);
     free(text);
     errno = saved;
     return result;
@@ -71,10 +80,19 @@ int verdict_file_prepare(struct run *run, const char *start, char **fault)
     const char *file = file_of(run->stage);
     if (!file)
         return 0;
-    char *path = workspace_begun_path(&run->workspace);
+    char *path = record_path(run);
     int result = counts(run, path, start) ? 0 : begin_anew(run, file, path, start);
     if (result < 0)
         *fault = xformat("%s: %s", file, strerror(errno));
     free(path);
+    return result;
+}
+
+int verdict_file_forget(const struct run *run)
+{
+    char *path = record_path(run);
+    int result = file_remove_tree(path), saved = errno;
+    free(path);
+    errno = saved;
     return result;
 }

@@ -40,11 +40,6 @@ void workspace_close(struct workspace *workspace)
     *workspace = (struct workspace){0};
 }
 
-char *workspace_begun_path(const struct workspace *workspace)
-{
-    return xformat("%s.begun", workspace->dir);
-}
-
 bool workspace_exists(const struct workspace *workspace)
 {
     return file_exists(workspace->dir);

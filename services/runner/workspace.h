@@ -25,8 +25,6 @@ void workspace_open(struct workspace *workspace, const struct repository *reposi
                     const char *branch);
 void workspace_close(struct workspace *workspace);
 bool workspace_exists(const struct workspace *workspace);
-/* The file beside it that verdict_file.c keeps, out of the agent's reach. Caller frees. */
-char *workspace_begun_path(const struct workspace *workspace);
 
 enum workspace_fault {
     WORKSPACE_OK,

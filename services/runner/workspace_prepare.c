@@ -66,13 +66,9 @@ static int take_refs(struct workspace *workspace, const char *from, char **fault
 
 int workspace_remove(struct workspace *workspace)
 {
-    char *beside = xformat("%s.new", workspace->dir), *begun = workspace_begun_path(workspace);
-    int result = agent_user_remove(workspace->dir) == 0 && agent_user_remove(beside) == 0 &&
-                         file_remove_tree(begun) == 0
-                     ? 0
-                     : -1;
+    char *beside = xformat("%s.new", workspace->dir);
+    int result = agent_user_remove(workspace->dir) == 0 && agent_user_remove(beside) == 0 ? 0 : -1;
     int saved = errno;
-    free(begun);
     free(beside);
     errno = saved;
     return result;
