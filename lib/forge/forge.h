@@ -60,6 +60,34 @@ enum forge_branch {
 enum forge_branch forge_branch_look(struct forge *forge, const char *branch, const char *commit,
                                     char **fault);
 
+/* What CI says of a commit, all of its contexts together. Doubt is never green: what cannot be read
+ * or understood is pending. */
+enum forge_ci { FORGE_CI_NONE, FORGE_CI_PENDING, FORGE_CI_GREEN, FORGE_CI_RED };
+
+enum { FORGE_CONTEXTS_MAX = 20 };
+
+/* One context. UTF-8, bounded, never NULL. */
+struct forge_context {
+    char *context, *state, *description, *target_url;
+};
+
+struct forge_contexts {
+    struct forge_context list[FORGE_CONTEXTS_MAX];
+    size_t count; /* of all; the list holds the first ones, by name */
+};
+
+struct forge_statuses {
+    enum forge_ci state;
+    struct forge_contexts failing, pending; /* of a pending one that is in doubt, the description
+                                               says why */
+    bool ever;                              /* some commit of the repository has or had a status */
+};
+
+/* 0, or -1 and *fault where they cannot be read: nothing is known then. */
+int forge_statuses_get(struct forge *forge, const char *commit, struct forge_statuses *statuses,
+                       char **fault);
+void forge_statuses_free(struct forge_statuses *statuses);
+
 /* Closed without a merge; one that is closed already is success. 0, or -1 and *fault. */
 int forge_pull_close(struct forge *forge, int64_t number, char **fault);
 
@@ -83,6 +111,10 @@ struct merge_report {
     bool already; /* it had been merged before */
     char *fault;  /* the others: why, with the conflicting files; caller frees */
 };
+
+/* Whether forge_merge would find this pull request merged already, by us or by another hand,
+ * whatever its file says yet. 1, 0, or -1 and *fault. */
+int forge_merge_is_done(struct forge *forge, int64_t number, const char *pinned, char **fault);
 
 /* Merges a pull request once: whoever calls again after any crash finds what the first call did. */
 enum merge_outcome forge_merge(struct forge *forge, const struct merge_request *request,

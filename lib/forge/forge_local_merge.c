@@ -233,6 +233,24 @@ static enum merge_outcome closed_before(struct merge *merge)
     return MERGE_DONE;
 }
 
+int forge_merge_is_done(struct forge *forge, int64_t number, const char *pinned, char **fault)
+{
+    const struct merge_request request = {.number = number, .pinned = pinned};
+    struct merge merge = {.forge = forge, .request = &request, .call = local_call(forge)};
+    int result = forge_pull_get(forge, number, &merge.pull, fault);
+    if (result > 0 && !merge.pull.merged) {
+        char *ref = xformat("refs/heads/%s", merge.pull.base);
+        merge.base = git_resolve(&merge.call, ref);
+        char *merged = merge.base ? find_merged(&merge) : NULL;
+        result = merged ? 1 : 0;
+        free(merged);
+        free(merge.base);
+        free(ref);
+    }
+    forge_pull_free(&merge.pull);
+    return result;
+}
+
 enum merge_outcome forge_merge(struct forge *forge, const struct merge_request *request,
                                struct merge_report *report)
 {

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "lib/forge/forge.h"
+#include "lib/forge/ci.h"
 #include "lib/log.h"
 #include "lib/tracker/tracker.h"
 
@@ -43,28 +43,67 @@ static json_t *show_pull(const struct pull_request *pull)
                      text_or_null(pull->base), "url", text_or_null(pull->url));
 }
 
+static struct forge *open_forge(struct reconciler *reconciler, const struct project *project,
+                                char **fault)
+{
+    const struct config *config = reconciler->worker->service->config;
+    if (!reconciler->git)
+        reconciler->git = git_new(config->home);
+    return reconciler->git ? forge_open(config, project, reconciler->git, fault) : NULL;
+}
+
 static json_t *answer_pull(struct reconciler *reconciler, const struct project *project,
                            const json_t *query)
 {
-    const struct config *config = reconciler->worker->service->config;
     int64_t number = message_integer(query, "pull_request", 0);
     struct pull_request pull = {0};
     char *fault = NULL;
     json_t *answer = NULL;
     if (number <= 0)
         return NULL;
-    if (!reconciler->git)
-        reconciler->git = git_new(config->home);
-    struct forge *forge =
-        reconciler->git ? forge_open(config, project, reconciler->git, &fault) : NULL;
+    struct forge *forge = open_forge(reconciler, project, &fault);
     if (forge && forge_pull_get(forge, number, &pull, &fault) == 1)
         answer = show_pull(&pull);
     if (!answer)
         log_warn("query", "pull request %lld of %s: %s", (long long)number,
                  message_text(query, "key", ""), fault ? fault : "there is none");
     forge_pull_free(&pull);
-    if (forge)
-        forge_close(forge);
+    forge_close(forge);
+    free(fault);
+    return answer;
+}
+
+/* Whether it is merged, and how CI of the commit stands; NULL and *fault where the forge could not
+ * say. forge: NULL where the project has no CI. */
+static json_t *look_at_ci(struct forge *forge, const struct config *config,
+                          const struct project *project, const json_t *query, char **fault)
+{
+    const char *head = message_text(query, "head", "");
+    int64_t number = message_integer(query, "pull_request", 0);
+    struct ci_answer ci;
+    int merged = forge && number > 0 ? forge_merge_is_done(forge, number, head, fault) : 0;
+    if (merged < 0 || ci_look(forge, config, project, head,
+                              message_integer(query, "head_since_ms", 0), &ci, fault) < 0)
+        return NULL;
+    json_t *answer =
+        json_pack("{s:s,s:s,s:s,s:O,s:b}", "head", head, "verdict", ci_verdict_names[ci.verdict],
+                  "reason", ci.words, "findings", ci.findings, "merged", merged > 0);
+    ci_answer_free(&ci);
+    return answer;
+}
+
+static json_t *answer_ci(struct reconciler *reconciler, const struct project *project,
+                         const json_t *query)
+{
+    const struct config *config = reconciler->worker->service->config;
+    bool has_ci = ci_setting_by_name(project->ci) != CI_NONE;
+    char *fault = NULL;
+    struct forge *forge = has_ci ? open_forge(reconciler, project, &fault) : NULL;
+    json_t *answer = forge || !has_ci ? look_at_ci(forge, config, project, query, &fault) : NULL;
+    if (!answer)
+        log_warn("query", "CI of %s: %s", message_text(query, "key", ""),
+                 fault ? fault : "git has no home");
+    forge_close(forge);
     free(fault);
     return answer;
 }
@@ -79,9 +118,7 @@ static json_t *find_answer(struct reconciler *reconciler, const json_t *query, c
         return answer_issue(reconciler, project, query, what);
     if (strcmp(what, "pr") == 0)
         return answer_pull(reconciler, project, query);
-    if (strcmp(what, "ci") == 0 && strcmp(project->ci, "none") == 0)
-        return json_pack("{s:s}", "state", "none");
-    return NULL;
+    return strcmp(what, "ci") == 0 ? answer_ci(reconciler, project, query) : NULL;
 }
 
 void query_answer(struct reconciler *reconciler, const json_t *query)

@@ -8,8 +8,8 @@
  *   issue     the issue as lib/tracker shows it
  *   labels    {labels[]}
  *   comments  {comments[{author, body, at_ms}]}
- *   ci        {state}: "none" where the project has no CI
- *   pr        {number, state: open|closed, merged, merge_commit, head_sha, head, base, url} */
+ *   ci        {head, verdict: pass|fail|waiting, reason, findings[], merged}: of the commit asked
+ * about pr        {number, state: open|closed, merged, merge_commit, head_sha, head, base, url} */
 void query_answer(struct reconciler *reconciler, const json_t *query);
 
 #endif

@@ -105,18 +105,15 @@ static enum step architecture_done(struct run *run, struct gate_files *files, co
 }
 
 /* Branch pushed and pull request open are what the steps before have just read back. */
-static enum step ci_green(struct run *run, const char *gate)
+static enum step ci_green(struct run *run, const char *gate, char **fault)
 {
     bool shown = run->pull.number && run->pull.open && run->pull.head_sha && run->head &&
                  strcmp(run->pull.head_sha, run->head) == 0;
-    if (!shown)
-        gate_set(run, gate, "fail", "gate-failed: no open pull request shows the branch's head",
-                 json_pack("[s]", "There is nothing to review: the branch holds no commit that "
-                                  "the default branch lacks."));
-    else if (strcmp(run->project->ci, "none") == 0)
-        gate_set(run, gate, "pass", "gate-passed: pushed, pull request open, no CI", NULL);
-    else
-        gate_set(run, gate, "unknown", "gate-unknown: statuses of CI are not read here", NULL);
+    if (shown)
+        return gate_ci_green(run, 0, fault);
+    gate_set(run, gate, "fail", "gate-failed: no open pull request shows the branch's head",
+             json_pack("[s]", "There is nothing to review: the branch holds no commit that "
+                              "the default branch lacks."));
     return STEP_OK;
 }
 
@@ -179,7 +176,7 @@ enum step gate_of_stage(struct run *run, char **fault)
     else if (strcmp(gate, "check_architecture_done") == 0)
         step = architecture_done(run, files, gate);
     else if (strcmp(gate, "check_ci_green") == 0)
-        step = ci_green(run, gate);
+        step = ci_green(run, gate, fault);
     else if (strcmp(gate, "check_reviewer_verdict") == 0)
         step = verdict_gate(run, files, gate, "12-review.md", fault);
     else if (strcmp(gate, "check_tests_passed") == 0)

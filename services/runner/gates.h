@@ -21,6 +21,11 @@ enum step gate_bound(struct run *run, const char *gate, const char *reviewed, co
  */
 enum step gate_branch_mergeable(struct run *run, char **fault);
 
+/* Whether CI is green for run->head, into run->gate: pass, fail with each failing context as a
+ * finding, or waiting. pushed_ms as of ci_look. STEP_AGAIN and *fault where the forge could not be
+ * read. */
+enum step gate_ci_green(struct run *run, int64_t pushed_ms, char **fault);
+
 /* Makes run->gate. findings: takes, NULL: none. reason: "code: text". */
 void gate_set(struct run *run, const char *gate, const char *verdict, const char *reason,
               json_t *findings);

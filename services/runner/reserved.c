@@ -140,11 +140,29 @@ static enum step take_merge(struct run *run, enum merge_outcome outcome,
     return step;
 }
 
+/* CI of what is to be merged. *go: nothing stands against it; else the gate says what does. What is
+ * merged already is not asked about: it is never undone. */
+static enum step ask_ci(struct run *run, int64_t number, bool *go, char **fault)
+{
+    int done = forge_merge_is_done(run->forge, number, run->head, fault);
+    *go = done > 0;
+    if (done != 0)
+        return done > 0 ? STEP_OK : STEP_AGAIN;
+    enum step step = gate_ci_green(run, message_integer(run->spec, "head_since_ms", 0), fault);
+    *go = step == STEP_OK && strcmp(message_text(run->gate, "verdict", ""), "pass") == 0;
+    if (*go) { /* the end of a merge is the forge's word, not CI's */
+        json_decref(run->gate);
+        run->gate = NULL;
+    }
+    return step;
+}
+
 static enum step merge(struct run *run, char **fault)
 {
     struct merge_report report = {0};
     const char *pinned = message_text(run->spec, "head", NULL);
     int64_t number;
+    bool go;
     if (run_open(run, fault) < 0)
         return STEP_FAILED;
     if (!git_is_object_name(pinned)) {
@@ -162,12 +180,15 @@ static enum step merge(struct run *run, char **fault)
     }
     free(run->head);
     run->head = xstrdup(pinned);
+    enum step step = ask_ci(run, number, &go, fault);
+    if (step != STEP_OK || !go)
+        return step;
     struct merge_request request = {
         .number = number, .style = run->project->merge_style, .pinned = pinned, .identity = bot};
     crash_point(CRASH_MERGE_BEFORE);
     enum merge_outcome outcome = forge_merge(run->forge, &request, &report);
     crash_point(CRASH_MERGE_AFTER);
-    enum step step = take_merge(run, outcome, &report, fault);
+    step = take_merge(run, outcome, &report, fault);
     char *ignored = NULL;
     forge_pull_free(&run->pull);
     if (step == STEP_OK && forge_pull_get(run->forge, number, &run->pull, &ignored) < 0)

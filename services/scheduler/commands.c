@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/buffer.h"
+#include "services/scheduler/ci.h"
 #include "services/scheduler/claim_rules.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/queries.h"
@@ -71,6 +72,15 @@ static bool is_first_of_entry(struct scheduler *scheduler, const struct task *ta
                         "ii", task->id, job->entry) == 0;
 }
 
+/* Of a commit that CI is asked about; what is not known is left out. */
+static void add_head_since(struct scheduler *scheduler, int64_t task, const char *head,
+                           json_t *message)
+{
+    int64_t since = head ? ci_head_since(scheduler, task, head) : 0;
+    if (since > 0)
+        json_object_set_new(message, "head_since_ms", json_integer(since));
+}
+
 static json_t *build_start(struct scheduler *scheduler, const struct task *task,
                            const struct job *job, const char *run)
 {
@@ -96,6 +106,8 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
         "first_of_entry", (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
         (json_int_t)timeout, "deadline_ms", (json_int_t)scheduler->now_ms + timeout,
         "comments_stale", (int)stale);
+    if (job->kind == JOB_MERGE)
+        add_head_since(scheduler, task->id, head, message);
     free(head);
     return message;
 }
@@ -198,7 +210,7 @@ void commands_give_runs(struct scheduler *scheduler)
     store_done(row);
 }
 
-static json_t *build_query(sqlite3_stmt *row)
+static json_t *build_query(struct scheduler *scheduler, sqlite3_stmt *row)
 {
     json_t *input = json_loads(column_text(row, 1), 0, NULL);
     int64_t pull = column_int(row, 5);
@@ -207,6 +219,8 @@ static json_t *build_query(sqlite3_stmt *row)
         "what", message_text(input, "what", "issue"), "project", column_text(row, 2), "issue",
         column_text(row, 3), "key", column_text(row, 4), "pull_request",
         pull ? json_integer(pull) : json_null(), "head", column_text(row, 6));
+    if (strcmp(message_text(input, "what", ""), "ci") == 0)
+        add_head_since(scheduler, column_int(row, 7), column_text(row, 6), message);
     json_decref(input);
     return message;
 }
@@ -215,15 +229,15 @@ void commands_give_queries(struct scheduler *scheduler)
 {
     sqlite3_stmt *row =
         store_ask(scheduler->store,
-                  "SELECT j.id, j.input, t.project, t.issue, t.key, t.pr_number, t.head"
-                  " FROM jobs j INDEXED BY jobs_queries JOIN tasks t ON t.id = j.task"
+                  "SELECT j.id, j.input, t.project, t.issue, t.key, t.pr_number, t.head,"
+                  " t.id FROM jobs j INDEXED BY jobs_queries JOIN tasks t ON t.id = j.task"
                   " WHERE j.state = 'queued' AND j.kind = 'query' ORDER BY j.id",
                   "");
     while (work_room(scheduler, WORK_RECONCILER) && store_row(scheduler->store, row)) {
-        char key[24];
-        snprintf(key, sizeof key, "%lld", (long long)column_int(row, 0));
+        char key[WORK_KEY_SIZE];
+        queries_key(column_int(row, 0), key);
         if (work_wants(scheduler, WORK_RECONCILER, key))
-            work_give(scheduler, WORK_RECONCILER, key, build_query(row), 0);
+            work_give(scheduler, WORK_RECONCILER, key, build_query(scheduler, row), 0);
     }
     store_done(row);
 }

@@ -170,9 +170,8 @@ static bool is_time_to_say(struct scheduler *scheduler, const struct dependent *
 {
     if (dependent->reason != REASON_DEPENDENCY_UNKNOWN)
         return dependent->reason == REASON_DEPENDENCY_CYCLE;
-    int64_t created = store_number(scheduler->store, 0,
-                                   "SELECT created_at FROM tasks WHERE id = ?1", "i",
-                                   dependent->task);
+    int64_t created = store_number(
+        scheduler->store, 0, "SELECT created_at FROM tasks WHERE id = ?1", "i", dependent->task);
     int64_t due = created + scheduler->config->reconciler_interval_s * 1000;
     if (due > scheduler->now_ms)
         work_wake_at(scheduler, due);

@@ -56,7 +56,8 @@ void labels_ask(struct scheduler *scheduler)
     sqlite3_stmt *row = store_ask(scheduler->store,
                                   "SELECT id, project, parked_since, asked_at FROM tasks"
                                   " INDEXED BY tasks_parked WHERE parked_for IS NOT NULL"
-                                  " AND terminal = 0 AND blocked_reason IS NULL",
+                                  " AND parked_for <> 'ci' AND terminal = 0"
+                                  " AND blocked_reason IS NULL",
                                   "");
     while (store_row(scheduler->store, row)) {
         int64_t since = column_int(row, 2), asked = column_int(row, 3);

@@ -149,12 +149,13 @@ static void unblock(struct performance *p)
     say(p, "task", json_pack("{ss}", "state", "unblocked"));
 }
 
+/* A person has been waited for since they were asked first; CI has its whole time again. */
 static void park(struct performance *p)
 {
     const char *what = parked_name(p->decision->park);
     store_run(p->scheduler->store,
-              "UPDATE tasks SET parked_for = ?2, parked_since = CASE WHEN parked_for IS ?2 THEN"
-              " coalesce(parked_since, ?3) ELSE ?3 END WHERE id = ?1",
+              "UPDATE tasks SET parked_for = ?2, parked_since = CASE WHEN parked_for IS ?2"
+              " AND ?2 <> 'ci' THEN coalesce(parked_since, ?3) ELSE ?3 END WHERE id = ?1",
               "isi", p->task->id, what, p->scheduler->now_ms);
     say(p, "task", json_pack("{ss ss}", "state", "parked", "for", what));
 }

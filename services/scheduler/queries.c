@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/log.h"
+#include "services/scheduler/ci.h"
 #include "services/scheduler/dependents.h"
 #include "services/scheduler/labels.h"
 
@@ -12,17 +13,17 @@ enum { COMMENTS_MAX_BYTES = 256 * 1024 };
 /* ---- asking ---- */
 
 /* Questions answered before are of no use to anybody; a task that waits long asks often. */
-static void ask(struct scheduler *scheduler, int64_t task)
+static void ask(struct scheduler *scheduler, int64_t task, const char *what, const char *why)
 {
     store_run(scheduler->store,
-              "DELETE FROM jobs WHERE task = ?1 AND kind = 'query' AND state IN ('done','failed')",
+              "DELETE FROM jobs WHERE task = ?1 AND kind = 'query'"
+              " AND state IN ('done','failed','cancelled')",
               "i", task);
     store_run(scheduler->store,
               "INSERT INTO jobs (task, project, repo, entry, stage, stage_rank, kind, state, input,"
               " reason, created_at) SELECT id, project, repo, entry, stage, 0, 'query', 'queued',"
-              " '{\"what\":\"issue\"}', 'asking: the reconciler asks the tracker', ?2 FROM tasks "
-              "WHERE id = ?1",
-              "ii", task, scheduler->now_ms);
+              " json_object('what', ?3), ?4, ?2 FROM tasks WHERE id = ?1",
+              "iiss", task, scheduler->now_ms, what, why);
 }
 
 static bool is_recent(int64_t at_ms, int64_t now_ms)
@@ -31,18 +32,30 @@ static bool is_recent(int64_t at_ms, int64_t now_ms)
 }
 
 /* Since when a question of this task waits; -1: none does. */
-static int64_t waiting_since(struct scheduler *scheduler, int64_t task)
+static int64_t waiting_since(struct scheduler *scheduler, int64_t task, const char *what)
 {
     return store_number(scheduler->store, -1,
                         "SELECT created_at FROM jobs INDEXED BY jobs_live WHERE task = ?1"
-                        " AND state IN ('queued','running') AND kind = 'query'",
-                        "i", task);
+                        " AND state IN ('queued','running') AND kind = 'query'"
+                        " AND json_extract(input, '$.what') = ?2",
+                        "is", task, what);
+}
+
+static void ask_issue(struct scheduler *scheduler, int64_t task)
+{
+    ask(scheduler, task, "issue", "asking: the reconciler asks the tracker");
 }
 
 void queries_ask(struct scheduler *scheduler, int64_t task)
 {
-    if (waiting_since(scheduler, task) < 0)
-        ask(scheduler, task);
+    if (waiting_since(scheduler, task, "issue") < 0)
+        ask_issue(scheduler, task);
+}
+
+void queries_ask_ci(struct scheduler *scheduler, int64_t task)
+{
+    if (waiting_since(scheduler, task, "ci") < 0)
+        ask(scheduler, task, "ci", "waiting-ci: the reconciler asks the forge");
 }
 
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
@@ -51,9 +64,9 @@ bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
         store_number(scheduler->store, 0, "SELECT asked_at FROM tasks WHERE id = ?1", "i", task);
     if (is_recent(asked, scheduler->now_ms))
         return true;
-    int64_t since = waiting_since(scheduler, task);
+    int64_t since = waiting_since(scheduler, task, "issue");
     if (since < 0) {
-        ask(scheduler, task);
+        ask_issue(scheduler, task);
         since = scheduler->now_ms;
     }
     int64_t patience = work_is_alive(scheduler, WORK_RECONCILER, QUERY_PATIENCE_ALONE_MS)
@@ -86,6 +99,11 @@ json_t *queries_comments(struct scheduler *scheduler, const struct task *task, b
 }
 
 /* ---- the answer ---- */
+
+void queries_key(int64_t job, char key[WORK_KEY_SIZE])
+{
+    snprintf(key, WORK_KEY_SIZE, "%lld", (long long)job);
+}
 
 /* People's own; what our bots said is in the artefacts. The newest ones where they are too many. */
 static json_t *peoples_comments(const json_t *all)
@@ -134,8 +152,10 @@ json_t *queries_take(struct scheduler *scheduler, const json_t *message)
     int64_t id = message_integer(message, "job", 0);
     const json_t *answer = json_object_get(message, "answer");
     bool learned = false;
-    char key[24];
-    snprintf(key, sizeof key, "%lld", (long long)id);
+    if (strcmp(message_text(message, "what", ""), "ci") == 0)
+        return ci_take(scheduler, message);
+    char key[WORK_KEY_SIZE];
+    queries_key(id, key);
     work_forget(scheduler, WORK_RECONCILER, key);
     int64_t task =
         store_number(scheduler->store, 0, "SELECT task FROM jobs WHERE id = ?1", "i", id);

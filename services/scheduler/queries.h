@@ -1,5 +1,6 @@
 /* Facts from outside that the scheduler asks the reconciler for: query jobs, at most one waiting
- * per task. No answer is the answer unknown, and the work goes on with what was known last. */
+ * per task and subject. No answer is the answer unknown, and the work goes on with what was known
+ * last. */
 #ifndef ORCH_QUERIES_H
 #define ORCH_QUERIES_H
 
@@ -14,8 +15,12 @@ enum {
 /* Whether the task's issue is known well enough to start an agent with; asks where it is not. */
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task);
 
-/* Asks for the task's issue, where no question of it waits already. */
+/* Asks for the task's issue, or for CI of its head, where no such question of it waits already. */
 void queries_ask(struct scheduler *scheduler, int64_t task);
+void queries_ask_ci(struct scheduler *scheduler, int64_t task);
+
+/* What a query job is called in the reconciler's work. */
+void queries_key(int64_t job, char key[WORK_KEY_SIZE]);
 
 /* What people wrote on the issue, as last known: {author, body, at_ms}, oldest first. *stale: the
  * tracker could not be asked. Caller decrefs. */

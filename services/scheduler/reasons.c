@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "lib/utf8.h"
 
 static const struct {
     const char *code, *text;
@@ -50,5 +51,10 @@ const char *reason_rest(const char *text)
 
 void reason_format(enum reason reason, const char *text, char *out, size_t size)
 {
-    snprintf(out, size, "%s: %s", reason_code(reason), text != NULL ? text : reason_text(reason));
+    int head = snprintf(out, size, "%s: ", reason_code(reason));
+    if (head < 0 || (size_t)head >= size)
+        return;
+    const char *words = text != NULL ? text : reason_text(reason);
+    size_t room = size - (size_t)head - 1; /* never half a character */
+    snprintf(out + head, room + 1, "%.*s", (int)utf8_cut(words, strlen(words), room), words);
 }

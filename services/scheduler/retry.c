@@ -71,6 +71,8 @@ enum gate_verdict gate_verdict_by_name(const char *name)
         return GATE_PASS;
     if (strcmp(name, "moved") == 0)
         return GATE_MOVED;
+    if (strcmp(name, "waiting") == 0)
+        return GATE_WAITING;
     return strcmp(name, "fail") == 0 ? GATE_FAIL : GATE_UNKNOWN;
 }
 
@@ -188,6 +190,8 @@ static bool accepted(const struct retry_job *job, enum gate_verdict verdict)
 {
     if (verdict == GATE_MOVED) /* of a review, or of what comes after one */
         return job->stage >= STAGE_REVIEW && job->stage < STAGE_COUNT;
+    if (verdict == GATE_WAITING)
+        return stage_waits_for_ci(job->kind, job->stage);
     if (!has_gate(job->kind))
         return verdict == GATE_NONE || verdict == GATE_PASS ||
                (verdict == GATE_FAIL && job->kind == JOB_MERGE);

@@ -24,7 +24,8 @@ enum failure_class failure_class_of_reason(const char *reason);
 enum run_outcome { RUN_SUCCEEDED, RUN_FAILED, RUN_LOST, RUN_CANCELLED };
 /* From run_result; an unknown name is RUN_FAILED. */
 enum run_outcome run_outcome_by_name(const char *name);
-/* "pass" "fail" "unknown"; NULL is GATE_NONE, anything else GATE_UNKNOWN: never a pass. */
+/* "pass" "fail" "moved" "waiting" "unknown"; NULL is GATE_NONE, anything else GATE_UNKNOWN: never a
+ * pass. */
 enum gate_verdict gate_verdict_by_name(const char *name);
 
 /* The job's row before this result, and its settings. */

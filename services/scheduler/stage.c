@@ -133,7 +133,10 @@ static void on_job_end(struct machine *m)
         machine_block(m, REASON_ATTEMPTS_EXHAUSTED, "attempts");
     else if (passed(e))
         on_passed(m);
-    else if (e->verdict == GATE_MOVED && f->stage >= STAGE_REVIEW)
+    else if (e->verdict == GATE_WAITING && stage_waits_for_ci(e->job, f->stage)) {
+        machine_apply(m, REASON_WAITING_CI);
+        machine_park(m, PARKED_CI); /* in the stage's own status, and nothing is said */
+    } else if (e->verdict == GATE_MOVED && f->stage >= STAGE_REVIEW)
         machine_return_to_review(m);
     else if (e->verdict == GATE_FAIL && stage_table[f->stage].on_failure == STAGE_FAILURE_ROLLBACK)
         machine_roll_back(m);
@@ -190,6 +193,7 @@ static const struct {
     [STAGE_EVENT_MERGED_OUTSIDE] = {machine_on_merged_outside, true},
     [STAGE_EVENT_BY_HAND] = {machine_on_by_hand, true},
     [STAGE_EVENT_LABEL] = {machine_on_label, true},
+    [STAGE_EVENT_CI] = {machine_on_ci, true},
     [STAGE_EVENT_COMMENT] = {on_comment, false},
 };
 

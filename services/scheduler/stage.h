@@ -30,8 +30,9 @@ extern const struct job_kind_info job_kind_table[JOB_KIND_COUNT];
 enum job_kind job_kind_by_name(const char *name); /* JOB_KIND_COUNT: unknown */
 
 enum parked { PARKED_NONE, PARKED_APPROVAL, PARKED_CONFIRM, PARKED_CI };
-/* MOVED: the code is not the one that the last passed review is bound to. */
-enum gate_verdict { GATE_NONE, GATE_PASS, GATE_FAIL, GATE_UNKNOWN, GATE_MOVED };
+/* MOVED: the code is not the one that the last passed review is bound to. WAITING: the outside (CI)
+ * has not answered yet. */
+enum gate_verdict { GATE_NONE, GATE_PASS, GATE_FAIL, GATE_UNKNOWN, GATE_MOVED, GATE_WAITING };
 
 /* What the database knows; numbers and flags only. The job whose end the event reports is ended
  * here already: job_live and the three after it do not count it. */
@@ -78,7 +79,8 @@ struct stage_event {
     int64_t entry;             /* JOB_*, and all of SOURCE_RECONCILER: the entry it was made for or
                                   compared with (0: there was no task); other commands: 0 = current */
     enum job_kind job;         /* JOB_* events */
-    enum gate_verdict verdict; /* JOB_SUCCEEDED: of the stage's exit gate */
+    enum gate_verdict verdict; /* JOB_SUCCEEDED: of the stage's exit gate; CI: what it says */
+    bool timed_out;            /* CI: it was waited for as long as it may be */
     bool current_code;         /* MERGED_OUTSIDE: what was merged is the task's head */
     enum reason cause;         /* BY_HAND: what was done */
     enum parked waives;        /* LABEL: whom it waives; the feature is on */
@@ -150,6 +152,10 @@ struct stage_decision {
 /* Total: every input gives a decision. */
 void stage_decide(const struct stage_facts *facts, const struct stage_event *event,
                   struct stage_decision *decision);
+
+/* Whether what this job in this stage hands on waits for CI: a GATE_WAITING of any other is doubt.
+ */
+bool stage_waits_for_ci(enum job_kind job, enum stage stage);
 
 /* The status that shows where this task is: blocked, awaiting ..., or the stage's own. */
 enum status stage_display(const struct stage_facts *facts);

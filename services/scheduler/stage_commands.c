@@ -1,6 +1,8 @@
 /* PURE: no I/O */
 #include "services/scheduler/stage_machine.h"
 
+/* What was parked is parked again; but the head that CI was asked about is forgotten with the rest
+ * that people undid by hand, so the stage's work makes another. */
 static void resume(struct machine *m)
 {
     const struct stage_facts *f = m->facts;
@@ -12,7 +14,7 @@ static void resume(struct machine *m)
     d->forget_outside = f->blocked_outside;
     if (f->stage == STAGE_CREATED) {
         machine_enter(m, STAGE_ANALYSIS);
-    } else if (f->parked != PARKED_NONE) {
+    } else if (f->parked != PARKED_NONE && !(f->parked == PARKED_CI && f->blocked_outside)) {
         struct stage_facts shown = *f;
         shown.blocked = false;
         machine_move(m, f->stage);

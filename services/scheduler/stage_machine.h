@@ -1,5 +1,5 @@
 /* PURE: no I/O */
-/* Inside of the stage machine: what its three files share. Others include stage.h. */
+/* Inside of the stage machine: what its files share. Others include stage.h. */
 #ifndef ORCH_STAGE_MACHINE_H
 #define ORCH_STAGE_MACHINE_H
 
@@ -62,6 +62,10 @@ void machine_approve(struct machine *m, enum reason reason);
 
 void machine_on_merged_outside(struct machine *m);
 void machine_on_by_hand(struct machine *m);
+
+/* ---- stage_ci.c ---- */
+
+void machine_on_ci(struct machine *m);
 
 /* ---- stage_commands.c ---- */
 

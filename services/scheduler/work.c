@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/clock.h"
+#include "services/scheduler/ci.h"
 #include "services/scheduler/claim.h"
 #include "services/scheduler/commands.h"
 #include "services/scheduler/effects.h"
@@ -123,6 +124,12 @@ void work_forget(struct scheduler *scheduler, enum work_peer_id id, const char *
     json_object_del(scheduler->work.peers[id].handed, key);
 }
 
+void work_again_in(struct scheduler *scheduler, enum work_peer_id id, const char *key, int64_t ms)
+{
+    json_object_set_new(scheduler->work.peers[id].handed, key,
+                        json_integer(clock_mono_ms() + ms - HAND_AGAIN_MS));
+}
+
 void work_wake_at(struct scheduler *scheduler, int64_t wall_ms)
 {
     int64_t left = wall_ms - scheduler->now_ms;
@@ -192,6 +199,7 @@ void work_fill(struct scheduler *scheduler)
     }
     give_pass(scheduler);
     labels_ask(scheduler);
+    ci_ask(scheduler);
     if (work_room(scheduler, WORK_RECONCILER))
         commands_give_queries(scheduler);
     if (work_room(scheduler, WORK_RUNNER))

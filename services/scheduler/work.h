@@ -14,6 +14,8 @@
 
 struct scheduler;
 
+enum { WORK_KEY_SIZE = 24 }; /* of a row's number as a key */
+
 enum work_peer_id { WORK_RUNNER, WORK_NOTIFIER, WORK_RECONCILER, WORK_MONITOR, WORK_PEER_COUNT };
 
 struct work_peer {
@@ -53,6 +55,8 @@ void work_give(struct scheduler *scheduler, enum work_peer_id id, const char *ke
                size_t size);
 /* The acknowledgement came. */
 void work_forget(struct scheduler *scheduler, enum work_peer_id id, const char *key);
+/* The answer came, and the same is wanted again after this long. */
+void work_again_in(struct scheduler *scheduler, enum work_peer_id id, const char *key, int64_t ms);
 /* Something becomes due by the wall clock: the loop looks again then. */
 void work_wake_at(struct scheduler *scheduler, int64_t wall_ms);
 /* The same by the monotonic clock; INT64_MAX: never. */

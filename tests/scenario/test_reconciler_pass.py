@@ -91,6 +91,9 @@ def test_a_pass_asked_for_is_answered_with_its_number(bench):
     assert [one["pass"] for one in bench.wait_heard("reconcile_done", 2)] == [None, 17]
 
 
+NO_CI = {"head": "", "verdict": "pass", "reason": "no CI", "findings": [], "merged": False}
+
+
 def test_off_compares_nothing_and_still_answers(bench):
     bench = bench({"local_issues_get": page(issue(1, "To Analyse")), **NOBODY,
                    "work": [[{"kind": "reconcile_now", "pass": 17},
@@ -101,7 +104,7 @@ def test_off_compares_nothing_and_still_answers(bench):
     bench.start("reconciler")
     done = bench.wait_heard("reconcile_done")[0]
     assert done["pass"] == 17 and done["compared"] == 0
-    assert bench.wait_heard("query_result")[0]["answer"] == {"state": "none"}
+    assert bench.wait_heard("query_result")[0]["answer"] == NO_CI
     assert bench.heard("finding") == [] and bench.heard("local_issues_get") == []
 
 
@@ -133,7 +136,7 @@ def test_questions_are_answered_and_unknown_is_null(bench):
     assert answers[0]["id"] == "local-3" and answers[0]["status_key"] == ""
     assert answers[1] == {"labels": ["big"]}
     assert answers[2] == {"comments": [{"author": "ada", "body": "x", "at_ms": 7}]}
-    assert answers[3] == {"state": "none"}
+    assert answers[3] == NO_CI
     assert answers[4:] == [None] * 5
 
 

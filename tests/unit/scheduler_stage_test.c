@@ -105,7 +105,7 @@ static struct stage_facts plain(enum stage stage, enum stage_event_kind kind)
 static enum event_source usual_source(enum stage_event_kind kind)
 {
     if (kind == STAGE_EVENT_JOB_MISSING || kind == STAGE_EVENT_MERGED_OUTSIDE ||
-        kind == STAGE_EVENT_BY_HAND)
+        kind == STAGE_EVENT_BY_HAND || kind == STAGE_EVENT_CI)
         return SOURCE_RECONCILER;
     if (kind >= STAGE_EVENT_JOB_SUCCEEDED && kind <= STAGE_EVENT_CLEANUP_DONE)
         return SOURCE_RUNNER;
@@ -299,6 +299,19 @@ static const char *const plain_table[STAGE_EVENT_COUNT][STAGE_COUNT] = {
             "ignored already-stopped",
             "ignored already-stopped",
         },
+    [STAGE_EVENT_CI] =
+        {
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored not-parked",
+            "ignored already-stopped",
+            "ignored already-stopped",
+        },
     [STAGE_EVENT_COMMENT] =
         {
             "ignored no-command",
@@ -340,6 +353,94 @@ static void test_plain_case_of_every_stage_and_event(void **state)
         }
 }
 
+/* ---- waiting for CI, by hand in every stage ---- */
+
+#define DOUBT "applied gate-unknown block:attempts show:blocked alert:blocked@stream"
+
+/* What becomes of the verdict `waiting` at the end of the stage's own job. */
+static const char *const waiting_table[STAGE_COUNT] = {
+    "ignored stale", DOUBT,
+    DOUBT,           "applied waiting-ci park:ci",
+    DOUBT,           DOUBT,
+    DOUBT,           "applied waiting-ci park:ci",
+    "ignored stale", "applied cleaned-up",
+};
+
+#define TIMES_OUT "applied ci-timeout block: show:blocked alert:blocked@stream"
+
+/* What CI says to a task that is parked for it: pass, fail, waiting, waiting for too long, unknown,
+ * unknown for too long. */
+static const char *const ci_table[STAGE_COUNT][6] = {
+    [STAGE_CREATED] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
+                       "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
+    [STAGE_ANALYSIS] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
+                        "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
+    [STAGE_ARCHITECTURE] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
+                            "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
+    [STAGE_DEVELOPMENT] = {"applied gate-passed >review unpark job:agent/reviewer show:code_review "
+                           "say:transition@stream",
+                           "applied gate-failed >development rollback findings unpark "
+                           "job:agent/developer+findings show:development say:rollback@stream",
+                           "ignored waiting-ci", TIMES_OUT, "ignored waiting-ci", TIMES_OUT},
+    [STAGE_REVIEW] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
+                      "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
+    [STAGE_TESTING] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
+                       "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
+    [STAGE_DEPLOY_STAGING] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
+                              "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
+    [STAGE_DEPLOY] = {"applied gate-passed unpark job:merge",
+                      "applied gate-failed >development rollback findings unpark release "
+                      "job:agent/developer+findings show:development say:rollback@stream",
+                      "ignored waiting-ci", TIMES_OUT, "ignored waiting-ci", TIMES_OUT},
+    [STAGE_DONE] = {"ignored already-stopped", "ignored already-stopped", "ignored already-stopped",
+                    "ignored already-stopped", "ignored already-stopped",
+                    "ignored already-stopped"},
+    [STAGE_CANCELLED] = {"ignored already-stopped", "ignored already-stopped",
+                         "ignored already-stopped", "ignored already-stopped",
+                         "ignored already-stopped", "ignored already-stopped"},
+};
+
+static void expect(const char *what, enum stage stage, const struct stage_facts *facts,
+                   const struct stage_event *event, const char *expected)
+{
+    struct stage_decision decision;
+    char words[1024];
+    stage_decide(facts, event, &decision);
+    render(&decision, words);
+    if (strcmp(words, expected) != 0)
+        fail_msg("%s in %s:\n  got  %s\n  want %s", what, stage_table[stage].name, words, expected);
+}
+
+/* Mutations: waiting parks in any stage; in none; a timeout counted as a rollback; unknown taken
+ * for a pass; the lease released while it waits. */
+static void test_waiting_for_ci_in_every_stage(void **state)
+{
+    (void)state;
+    static const struct {
+        enum gate_verdict verdict;
+        bool timed_out;
+    } said[6] = {{GATE_PASS, true},    {GATE_FAIL, true},     {GATE_WAITING, false},
+                 {GATE_WAITING, true}, {GATE_UNKNOWN, false}, {GATE_UNKNOWN, true}};
+    for (int stage = 0; stage < STAGE_COUNT; stage++) {
+        struct stage_facts facts = plain((enum stage)stage, STAGE_EVENT_JOB_SUCCEEDED);
+        struct stage_event event = {.kind = STAGE_EVENT_JOB_SUCCEEDED,
+                                    .source = SOURCE_RUNNER,
+                                    .entry = ENTRY,
+                                    .job = own_job[stage],
+                                    .verdict = GATE_WAITING};
+        expect("waiting", (enum stage)stage, &facts, &event, waiting_table[stage]);
+        facts.parked = PARKED_CI;
+        for (int i = 0; i < 6; i++) {
+            event = (struct stage_event){.kind = STAGE_EVENT_CI,
+                                         .source = SOURCE_RECONCILER,
+                                         .entry = ENTRY,
+                                         .verdict = said[i].verdict,
+                                         .timed_out = said[i].timed_out};
+            expect("CI", (enum stage)stage, &facts, &event, ci_table[stage][i]);
+        }
+    }
+}
+
 /* ---- the flags that matter, by hand ---- */
 
 struct flag_case {
@@ -374,6 +475,11 @@ struct flag_case {
 #define LABELLED(who)                                                                              \
     {                                                                                              \
         .kind = STAGE_EVENT_LABEL, .source = SOURCE_RUNNER, .entry = ENTRY, .waives = PARKED_##who \
+    }
+#define CI_SAYS(v, late)                                                                           \
+    {                                                                                              \
+        .kind = STAGE_EVENT_CI, .source = SOURCE_RECONCILER, .entry = ENTRY, .verdict = GATE_##v,  \
+        .timed_out = late                                                                          \
     }
 #define CLOSED_BY_HAND                                                                             \
     {                                                                                              \
@@ -512,6 +618,69 @@ static const struct flag_case flag_cases[] = {
     {"approved on deploy does nothing",
      FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .lease_held = true),
      COMMAND(APPROVED, OPERATOR), "refused wrong-stage"},
+
+    /* CI. Mutations: parked beside a follow-up of another kind; a blocked one goes on; the merge
+     * without its lease; a merge after STOP; the head that was forgotten asked about */
+    {"CI of a person's wait", FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM),
+     CI_SAYS(PASS, false), "ignored not-parked"},
+    {"CI, the task is blocked",
+     FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI, .blocked = true), CI_SAYS(PASS, false),
+     "ignored blocked"},
+    {"red for the fourth time",
+     FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI, .rollbacks = 3), CI_SAYS(FAIL, false),
+     "applied rollbacks-exhausted findings block:rollbacks show:blocked alert:blocked@stream"},
+    {"red for the fourth time, before the merge",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .rollbacks = 3, .lease_held = true),
+     CI_SAYS(FAIL, false),
+     "applied rollbacks-exhausted findings release block:rollbacks show:blocked "
+     "alert:blocked@stream"},
+    {"green, the lease was lost", FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI),
+     CI_SAYS(PASS, false),
+     "applied lease-lost >deploy-staging unpark job:merge-gate show:deploy_staging "
+     "say:transition@stream"},
+    {"green after a confirmation",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .lease_held = true, .confirm_deploy = true),
+     CI_SAYS(PASS, false), "applied gate-passed unpark job:merge"},
+    {"green after a STOP that was deferred",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .lease_held = true, .stop_requested = true),
+     CI_SAYS(PASS, false),
+     "applied stopped >cancelled unpark cancel-jobs release tombstone job:cleanup show:cancelled "
+     "say:stopped@stream"},
+    {"the merge waits, STOP was deferred",
+     FACTS(.stage = STAGE_DEPLOY, .lease_held = true, .stop_requested = true),
+     ENDED(SUCCEEDED, MERGE, WAITING),
+     "applied stopped >cancelled cancel-jobs release tombstone job:cleanup show:cancelled "
+     "say:stopped@stream"},
+    {"STOP before the merge, waiting for CI",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .lease_held = true), COMMAND(STOP, TRACKER),
+     "applied stopped >cancelled unpark cancel-jobs release remember tombstone job:cleanup "
+     "show:cancelled say:stopped@stream"},
+    {"Confirm Deploy while it waits for CI",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .lease_held = true, .confirm_deploy = true),
+     COMMAND(CONFIRM_DEPLOY, OPERATOR), "refused not-parked"},
+    {"parked for CI again", FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI, .blocked = true),
+     COMMAND(RETRY, OPERATOR),
+     "applied resumed >development reset unblock remember park:ci show:development "
+     "say:resumed@stream"},
+    {"parked for CI again before the merge",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .blocked = true, .lease_held = true),
+     COMMAND(TO_ANALYSE, TRACKER),
+     "applied resumed >deploy reset unblock remember park:ci show:deploying say:resumed@stream"},
+    {"parked for CI, what CI was asked about is gone",
+     FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI, .blocked = true,
+           .blocked_outside = true),
+     COMMAND(RETRY, OPERATOR),
+     "applied resumed >development reset unblock unpark remember forget-outside "
+     "job:agent/developer+findings show:development say:resumed@stream"},
+    {"closed by hand while it waits for CI", FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI),
+     CLOSED_BY_HAND, "applied pull-closed block:outside show:blocked alert:blocked@stream"},
+    {"merged by hand while it waits for CI", FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI),
+     MERGED_BY_HAND,
+     "applied merged-outside >done unpark release show:done say:merged-outside@stream "
+     "say:summary@deployer"},
+    {"nothing is missing where CI is awaited",
+     FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI), COMMAND(JOB_MISSING, RECONCILER),
+     "ignored repeated"},
 
     /* gates that fail */
     {"changes requested", FACTS(.stage = STAGE_REVIEW, .rollbacks = 2),
@@ -767,7 +936,8 @@ static void check_orders(const struct stage_decision *d, const struct stage_fact
         /* a merge that wants a confirmation is ordered by the confirmation and by nothing else */
         MUST(job->kind != JOB_MERGE || !f->confirm_deploy ||
              now_event->kind == STAGE_EVENT_CONFIRM_DEPLOY ||
-             (now_event->kind == STAGE_EVENT_LABEL && now_event->waives == PARKED_CONFIRM));
+             (now_event->kind == STAGE_EVENT_LABEL && now_event->waives == PARKED_CONFIRM) ||
+             (now_event->kind == STAGE_EVENT_CI && f->parked == PARKED_CI)); /* it was confirmed */
     }
     enum status shown = STATUS_COUNT;
     for (size_t i = 0; i < d->effect_count; i++) {
@@ -779,7 +949,10 @@ static void check_orders(const struct stage_decision *d, const struct stage_fact
             MUST(effect->template <TEMPLATE_COUNT && !effect->droppable);
     }
     /* what people see is what is: the last status ordered is the one of the task afterwards */
-    if (d->create || d->move || d->block || d->unblock || d->unpark || d->park != PARKED_NONE)
+    bool silent = (d->park == PARKED_CI || f->parked == PARKED_CI) && !d->move && !d->block;
+    if (silent) /* the wait for CI has no status of its own */
+        MUST(stage_display(f) == stage_display(next));
+    else if (d->create || d->move || d->block || d->unblock || d->unpark || d->park != PARKED_NONE)
         MUST(shown == stage_display(next));
     MUST(shown == STATUS_COUNT || shown == stage_display(next));
 }
@@ -819,6 +992,13 @@ static void check_moves(const struct stage_decision *d)
     if (e->kind == STAGE_EVENT_JOB_SUCCEEDED && e->verdict == GATE_FAIL && d->move &&
         !f->stop_requested && d->reason != REASON_FOLLOW_UP)
         MUST(d->count_rollback);
+    if (e->kind == STAGE_EVENT_CI) /* green goes on, red goes back, nothing else moves */
+        MUST(!d->move || f->stop_requested || (d->to == STAGE_DEVELOPMENT) == d->count_rollback);
+    if (e->kind == STAGE_EVENT_CI && e->verdict != GATE_PASS)
+        MUST(!d->move || f->stop_requested || d->count_rollback);
+    if (d->park == PARKED_CI)
+        MUST(commanded || (e->kind == STAGE_EVENT_JOB_SUCCEEDED && e->verdict == GATE_WAITING &&
+                           (f->stage == STAGE_DEVELOPMENT || f->stage == STAGE_DEPLOY)));
     if (d->count_return)
         MUST(d->to == STAGE_REVIEW && d->keep_findings && !d->count_rollback &&
              f->returns < STAGE_RETURNS_MAX && d->job_count == 1 && d->jobs[0].with_findings &&
@@ -868,13 +1048,13 @@ static size_t event_shapes(struct stage_event shapes[512])
         bool ends = kind == STAGE_EVENT_JOB_SUCCEEDED || kind == STAGE_EVENT_JOB_EXHAUSTED ||
                     kind == STAGE_EVENT_JOB_CANCELLED;
         int sources = kind <= STAGE_EVENT_RETRY || kind == STAGE_EVENT_COMMENT ? 4 : 1;
-        int jobs = ends ? JOB_KIND_COUNT
-                   : kind == STAGE_EVENT_MERGED_OUTSIDE || kind == STAGE_EVENT_LABEL ? 2
-                                                                                     : 1;
+        bool two = kind == STAGE_EVENT_MERGED_OUTSIDE || kind == STAGE_EVENT_LABEL ||
+                   kind == STAGE_EVENT_CI;
+        bool judged = kind == STAGE_EVENT_JOB_SUCCEEDED || kind == STAGE_EVENT_CI;
+        int jobs = ends ? JOB_KIND_COUNT : two ? 2 : 1;
         for (int source = 0; source < sources; source++)
             for (int job = 0; job < jobs; job++)
-                for (int verdict = 0; verdict < (kind == STAGE_EVENT_JOB_SUCCEEDED ? 5 : 1);
-                     verdict++)
+                for (int verdict = 0; verdict < (judged ? 6 : 1); verdict++)
                     shapes[count++] = (struct stage_event){
                         .kind = (enum stage_event_kind)kind,
                         .source = sources == 1 ? SOURCE_RUNNER : (enum event_source)source,
@@ -882,6 +1062,7 @@ static size_t event_shapes(struct stage_event shapes[512])
                         .job = (enum job_kind)job,
                         .cause = REASON_BRANCH_GONE,
                         .current_code = job % 2 == 1,
+                        .timed_out = job % 2 == 1,
                         .waives = job % 2 ? PARKED_CONFIRM : PARKED_APPROVAL,
                         .verdict = (enum gate_verdict)verdict};
     }
@@ -1057,12 +1238,18 @@ static void test_reasons_are_found_by_their_codes(void **state)
     assert_int_equal(reason_by_code(NULL), REASON_COUNT);
     reason_format(REASON_STALE, NULL, text, sizeof text);
     assert_string_equal(text, "stale: made for an earlier entry of the stage");
+    /* cut at a whole character, or the page that shows it is no JSON. Mutation: snprintf alone */
+    reason_format(REASON_OK, "\xc3\xa4\xc3\xa4", text, 8);
+    assert_string_equal(text, "ok: \xc3\xa4");
+    reason_format(REASON_OK, "\xc3\xa4\xc3\xa4", text, 3);
+    assert_string_equal(text, "ok");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain_case_of_every_stage_and_event),
+        cmocka_unit_test(test_waiting_for_ci_in_every_stage),
         cmocka_unit_test(test_flags_that_matter),
         cmocka_unit_test(test_invariants_over_all_combinations),
         cmocka_unit_test(test_invariants_over_random_combinations),

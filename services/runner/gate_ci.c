@@ -1,0 +1,21 @@
+#include <stdlib.h>
+
+#include "lib/buffer.h"
+#include "lib/forge/ci.h"
+#include "services/runner/gates.h"
+
+enum step gate_ci_green(struct run *run, int64_t pushed_ms, char **fault)
+{
+    static const char *const codes[] = {
+        [CI_PASS] = "gate-passed", [CI_FAIL] = "gate-failed", [CI_WAITING] = "waiting-ci"};
+    struct ci_answer answer;
+    if (ci_look(run->forge, run->runner->config, run->project, run->head, pushed_ms, &answer,
+                fault) < 0)
+        return STEP_AGAIN;
+    char *reason = xformat("%s: %s", codes[answer.verdict], answer.words);
+    gate_set(run, "check_ci_green", ci_verdict_names[answer.verdict], reason,
+             json_incref(answer.findings));
+    free(reason);
+    ci_answer_free(&answer);
+    return STEP_OK;
+}
