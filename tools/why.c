@@ -49,7 +49,22 @@ static void set_next_stage(struct answer *answer, const json_t *task)
              *stage_table[stage].gate ? "its gate passes" : "it is claimed");
 }
 
-static void say_parked(struct answer *answer, const json_t *task, const char *parked)
+/* What it waits for in particular stands in the row of the question. */
+static void say_waits_for_ci(struct answer *answer, const json_t *task, const json_t *queue,
+                             const json_t *question)
+{
+    const char *name = text_field(task, "stage");
+    bool merges = name && stage_by_name(name) == STAGE_DEPLOY;
+    answer->waits_for = "CI of the branch's head";
+    answer->reason = question ? queue_reason(queue, question) : NULL;
+    answer->who = "CI; a person may stop it";
+    snprintf(answer->next, sizeof answer->next,
+             "green: %s; red: back to development; neither within ci.timeout_s: it is blocked",
+             merges ? "the merge" : "review");
+}
+
+static void say_parked(struct answer *answer, const json_t *task, const json_t *queue,
+                       const char *parked)
 {
     const char *key = text_field(task, "key");
     answer->since = text_field(json_object_get(task, "parked"), "since");
@@ -64,9 +79,10 @@ static void say_parked(struct answer *answer, const json_t *task, const char *pa
         snprintf(answer->next, sizeof answer->next,
                  "the merge, after status Confirm Deploy or: orchctl confirm-deploy %s",
                  key ? key : "KEY");
+    } else if (strcmp(parked, "ci") == 0) {
+        say_waits_for_ci(answer, task, queue, row_in_state(task, "queued"));
     } else {
-        answer->waits_for = strcmp(parked, "ci") == 0 ? "the answer of CI" : parked;
-        answer->who = "CI";
+        answer->waits_for = parked;
         set_next_stage(answer, task);
     }
 }
@@ -156,7 +172,7 @@ json_t *why_task(const json_t *task, const json_t *queue)
     } else if (running) {
         say_running(&answer, task, running);
     } else if (parked) {
-        say_parked(&answer, task, parked);
+        say_parked(&answer, task, queue, parked);
     } else if (queued) {
         say_queued(&answer, queue, queued);
     } else {

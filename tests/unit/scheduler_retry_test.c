@@ -349,9 +349,36 @@ static void test_names_of_the_messages(void **state)
     assert_int_equal(gate_verdict_by_name(NULL), GATE_NONE);
 }
 
+/* Who waits for CI hands on; of any other it is doubt. Mutations: accepted of every job; of none.
+ */
+static void test_waiting_is_handed_on_where_ci_is_asked(void **state)
+{
+    (void)state;
+    static const struct {
+        enum job_kind kind;
+        enum stage stage;
+        enum retry_action action;
+    } cases[] = {
+        {JOB_AGENT, STAGE_DEVELOPMENT, RETRY_ACCEPT},
+        {JOB_MERGE, STAGE_DEPLOY, RETRY_ACCEPT},
+        {JOB_AGENT, STAGE_REVIEW, RETRY_REQUEUE},
+        {JOB_AGENT, STAGE_ANALYSIS, RETRY_REQUEUE},
+        {JOB_MERGE_GATE, STAGE_DEPLOY_STAGING, RETRY_REQUEUE},
+        {JOB_FINALIZER, STAGE_DEPLOY, RETRY_REQUEUE},
+    };
+    assert_int_equal(gate_verdict_by_name("waiting"), GATE_WAITING);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct retry_job job = agent_job();
+        job.kind = cases[i].kind;
+        job.stage = cases[i].stage;
+        assert_int_equal(decide(job, succeeded(GATE_WAITING)).action, cases[i].action);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_waiting_is_handed_on_where_ci_is_asked),
         cmocka_unit_test(test_every_class_of_a_first_failure),
         cmocka_unit_test(test_attempts_end),
         cmocka_unit_test(test_transient_failures_have_a_budget_of_their_own),
