@@ -626,6 +626,10 @@ static const struct flag_case flag_cases[] = {
     {"CI, the task is blocked",
      FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI, .blocked = true), CI_SAYS(PASS, false),
      "ignored blocked"},
+    {"CI, a merge of an earlier entry still runs",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .lease_held = true,
+           .critical_running = true),
+     CI_SAYS(FAIL, true), "ignored repeated"},
     {"red for the fourth time",
      FACTS(.stage = STAGE_DEVELOPMENT, .parked = PARKED_CI, .rollbacks = 3), CI_SAYS(FAIL, false),
      "applied rollbacks-exhausted findings block:rollbacks show:blocked alert:blocked@stream"},
@@ -1166,8 +1170,9 @@ static void test_another_entry_is_never_acted_on(void **state)
                     struct stage_facts facts = facts_of(bits, (enum stage)stage);
                     struct stage_event event = shapes[i];
                     struct stage_decision decision;
-                    bool bound = event.kind >= STAGE_EVENT_JOB_SUCCEEDED &&
-                                 event.kind <= STAGE_EVENT_JOB_MISSING;
+                    bool bound = (event.kind >= STAGE_EVENT_JOB_SUCCEEDED &&
+                                  event.kind <= STAGE_EVENT_JOB_MISSING) ||
+                                 event.kind == STAGE_EVENT_CI;
                     event.entry = entry == 0 ? 0 : ENTRY + 1;
                     if (entry == 0 && !bound && event.source != SOURCE_RECONCILER)
                         continue;
