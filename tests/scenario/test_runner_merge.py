@@ -1,6 +1,7 @@
 """Merging in the built-in forge and what follows: once, with the judged head and nothing else."""
 import json
 import os
+import time
 
 import pytest
 
@@ -154,6 +155,65 @@ def test_neither_a_title_nor_a_commit_can_claim_another_merge(style):
         result = merge(world, victim, "m2", task=8, key="SHOP-2", branch="feature/SHOP-2-victim")
         assert result["outcome"] == "succeeded" and not result["detail"]["already"]
         assert "v1.txt" in git("ls-tree", "--name-only", "main", cwd=world.forge).split()
+
+
+# ---- CI ----
+
+def status(world, commit, state):
+    folder = world.forge / "statuses" / commit
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "new").write_text(json.dumps({"context": "ci/test", "state": state, "description": "so it is"}))
+    os.rename(folder / "new", folder / "test.json")
+
+
+def test_the_merge_asks_ci_first():
+    """Of the head that it merges. A new run each time, as after each wait."""
+    with begun(ci="required") as world:
+        work, before = world.run("r1"), main_of(world)
+        assert work["gate"]["verdict"] == "waiting"
+        assert work["gate"]["reason"].startswith("waiting-ci: CI has said nothing of ")
+        result = merge(world, work)
+        assert (result["outcome"], result["gate"]["verdict"]) == ("succeeded", "waiting")
+        status(world, work["head"], "pending")
+        assert merge(world, work, "m2")["gate"]["verdict"] == "waiting"
+        status(world, work["head"], "failure")
+        result = merge(world, work, "m3")
+        assert result["gate"]["verdict"] == "fail"
+        assert result["gate"]["findings"] == ["CI, ci/test (failure): so it is"]
+        assert main_of(world) == before and world.pulls()[0]["state"] == "open"
+        status(world, work["head"], "success")
+        result = merge(world, work, "m4")
+        assert result["gate"] is None and result["detail"]["merge_commit"] == main_of(world)
+
+
+# Red when since when the head is known is not heeded, or an unknown time is taken for long ago.
+def test_no_ci_is_known_by_the_age_of_the_head():
+    with begun(ci="auto") as world:
+        work = world.run("r1")
+        assert merge(world, work)["gate"]["verdict"] == "waiting"
+        now = int(time.time() * 1000)
+        assert merge(world, work, "m2", head_since_ms=now)["gate"]["verdict"] == "waiting"
+        assert merge(world, work, "m3", head_since_ms=now - 121_000)["gate"] is None
+        assert world.pulls()[0]["merged"]
+
+
+# Red when only the pull request's file says what is merged: main has moved, and red would undo it.
+@pytest.mark.parametrize("style", ["merge", "fast-forward-only", "squash"])
+@pytest.mark.parametrize("point", ["merge-after-ref", "merge-after"])
+def test_what_is_merged_is_not_asked_about_again(style, point):
+    with begun(style, ci="required") as world:
+        work, before = world.run("r1"), main_of(world)
+        status(world, work["head"], "success")
+        world.arm(point)
+        world.tell(world.command("m1", job_kind="merge", role=None, stage="deploy", entry=9,
+                                 head=work["head"], pull_request=work["pull_request"]))
+        world.runner_died()
+        assert main_of(world) != before
+        status(world, work["head"], "failure")
+        merged = main_of(world)
+        world.start_runner()
+        assert world.result("m1")["detail"] == {"merge_commit": merged, "already": True}
+        assert main_of(world) == merged and world.pulls()[0]["merged"]
 
 
 # ---- the gate before, and the finalizer after ----
