@@ -1,4 +1,5 @@
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/buffer.h"
 #include "lib/forge/ci.h"
@@ -18,4 +19,19 @@ enum step gate_ci_green(struct run *run, int64_t pushed_ms, char **fault)
     free(reason);
     ci_answer_free(&answer);
     return STEP_OK;
+}
+
+enum step gate_ci_before_merge(struct run *run, int64_t number, bool *go, char **fault)
+{
+    int done = forge_merge_is_done(run->forge, number, run->head, fault);
+    *go = done > 0;
+    if (done != 0)
+        return done > 0 ? STEP_OK : STEP_AGAIN;
+    enum step step = gate_ci_green(run, message_integer(run->spec, "head_since_ms", 0), fault);
+    *go = step == STEP_OK && strcmp(message_text(run->gate, "verdict", ""), "pass") == 0;
+    if (*go) { /* the end of a merge is the forge's word, not CI's */
+        json_decref(run->gate);
+        run->gate = NULL;
+    }
+    return step;
 }

@@ -26,6 +26,10 @@ enum step gate_branch_mergeable(struct run *run, char **fault);
  * read. */
 enum step gate_ci_green(struct run *run, int64_t pushed_ms, char **fault);
 
+/* The same of what is to be merged. *go: nothing stands against it, and there is no gate; else the
+ * gate says what does. What is merged already is not asked about: it is never undone. */
+enum step gate_ci_before_merge(struct run *run, int64_t number, bool *go, char **fault);
+
 /* Makes run->gate. findings: takes, NULL: none. reason: "code: text". */
 void gate_set(struct run *run, const char *gate, const char *verdict, const char *reason,
               json_t *findings);

@@ -140,23 +140,6 @@ static enum step take_merge(struct run *run, enum merge_outcome outcome,
     return step;
 }
 
-/* CI of what is to be merged. *go: nothing stands against it; else the gate says what does. What is
- * merged already is not asked about: it is never undone. */
-static enum step ask_ci(struct run *run, int64_t number, bool *go, char **fault)
-{
-    int done = forge_merge_is_done(run->forge, number, run->head, fault);
-    *go = done > 0;
-    if (done != 0)
-        return done > 0 ? STEP_OK : STEP_AGAIN;
-    enum step step = gate_ci_green(run, message_integer(run->spec, "head_since_ms", 0), fault);
-    *go = step == STEP_OK && strcmp(message_text(run->gate, "verdict", ""), "pass") == 0;
-    if (*go) { /* the end of a merge is the forge's word, not CI's */
-        json_decref(run->gate);
-        run->gate = NULL;
-    }
-    return step;
-}
-
 static enum step merge(struct run *run, char **fault)
 {
     struct merge_report report = {0};
@@ -180,7 +163,7 @@ static enum step merge(struct run *run, char **fault)
     }
     free(run->head);
     run->head = xstrdup(pinned);
-    enum step step = ask_ci(run, number, &go, fault);
+    enum step step = gate_ci_before_merge(run, number, &go, fault);
     if (step != STEP_OK || !go)
         return step;
     struct merge_request request = {
