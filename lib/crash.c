@@ -18,7 +18,7 @@ const char *crash_point_name(enum crash_point point)
 
 void crash_point(enum crash_point point)
 {
-    const char *dir = getenv("ORCH_CRASH_DIR");
+    const char *dir = getenv(CRASH_VARIABLE);
     if (!dir)
         return;
     char path[4096];

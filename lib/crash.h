@@ -5,6 +5,8 @@
 #ifndef ORCH_CRASH_H
 #define ORCH_CRASH_H
 
+#define CRASH_VARIABLE "ORCH_CRASH_DIR"
+
 enum crash_point {
 #define CRASH_POINT(id, name, where) CRASH_##id,
 #include "lib/crash_points.def"

@@ -20,6 +20,7 @@
 
 #include "lib/buffer.h"
 #include "lib/clock.h"
+#include "lib/crash.h"
 #include "lib/file.h"
 #include "lib/lock.h"
 #include "lib/log.h"
@@ -129,18 +130,20 @@ static int spawn_keeper(const char *dir, int control, pid_t *pid)
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     /* The keeper's environment can be read by its agent: nothing of ours is in it. */
-    const char *path = getenv("PATH");
+    const char *path = getenv("PATH"), *crash = getenv(CRASH_VARIABLE);
     char *path_entry = xformat("PATH=%s", path ? path : "/usr/bin:/bin");
+    char *crash_entry = crash ? xformat(CRASH_VARIABLE "=%s", crash) : NULL; /* under test alone */
     char control_text[] = "3", option[] = "--control";
     char *program = process_beside("orch-keeper"), *directory = xstrdup(dir);
     char *argv[] = {program, option, control_text, directory, NULL};
-    char *env[] = {path_entry, NULL};
+    char *env[] = {path_entry, crash_entry, NULL};
     identity_lend(); /* it starts the agent as another, and has to be able to kill it */
     int failure = posix_spawnp(pid, program, &actions, &attributes, argv, env);
     identity_keep();
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     free(path_entry);
+    free(crash_entry);
     free(program);
     free(directory);
     errno = failure;

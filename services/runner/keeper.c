@@ -17,6 +17,7 @@
 #include <jansson.h>
 
 #include "lib/clock.h"
+#include "lib/crash.h"
 #include "lib/file.h"
 #include "lib/lock.h"
 #include "lib/log.h"
@@ -72,10 +73,12 @@ static int prepare_signals(void)
  * executed. */
 static int start_agent(struct keeper *keeper, const char *launch, size_t size)
 {
+    crash_point(CRASH_KEEPER_BEFORE_STARTED);
     if (file_create_exclusive("started", "", 0, 0600) < 0) {
         log_error("start", "cannot start: %s", strerror(errno));
         return -1;
     }
+    crash_point(CRASH_KEEPER_AFTER_STARTED);
     int64_t now = clock_mono_ms();
     keeper->started_wall = clock_wall_ms();
     keeper->deadline = keeper->launch.timeout_ms > 0 ? now + keeper->launch.timeout_ms : 0;
@@ -272,6 +275,7 @@ static int finish(struct keeper *keeper)
         keeper->exec_error = error;
     keeper_log_close(&keeper->log);
     keeper_log_close(&keeper->err);
+    crash_point(CRASH_KEEPER_BEFORE_STATUS);
     /* Without a status the run is lost and done anew, so a full disk is waited for a while. */
     for (int tries = 0; tries < 60; tries++) {
         if (write_status(keeper, swept) == 0)

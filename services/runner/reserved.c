@@ -348,11 +348,14 @@ static enum step clean_up_locked(struct run *run, char **fault)
     if (save_all(run, there, fault) < 0)
         goto done;
     push_saved(run);
+    crash_point(CRASH_CLEANUP_AFTER_SAVE);
     if (close_pull(run, fault) < 0)
         goto done;
+    crash_point(CRASH_CLEANUP_AFTER_CLOSE);
     if (there && repository_delete_branch(&run->repository, run->branch, there, fault) != PUSH_DONE)
         goto done;
     git_run(&call, NULL, NULL, "update-ref", "-d", ref, NULL);
+    crash_point(CRASH_CLEANUP_AFTER_BRANCH);
     if (remove_workspace(run, fault) == 0)
         step = STEP_OK;
 

@@ -94,13 +94,13 @@ def dropped_starts(instance, key):
     return Counter(author for author, _ in rows)
 
 
-def check_comments(issue, task, rejections, dropped):
+def check_comments(issue, task, rejections, dropped, beside=0):
     """Each thing is said as often as in a fault-free run: once per transition, per started run (less
-    what the end dropped undelivered), per task."""
+    what the end dropped undelivered), per task; beside: what stream says beside the transitions."""
     comments = issue["comments"]
     by_stream = [comment["body"] for comment in comments if comment["author"] == "stream"]
     # all arrivals but the first row (created) and done, which the summary tells of
-    assert len(by_stream) == len(expected_stages(rejections)) - 1, by_stream
+    assert len(by_stream) == len(expected_stages(rejections)) - 1 + beside, by_stream
     for role in ("analyst", "architect", "developer", "reviewer", "tester"):
         runs = [run for run in task["runs"] if run["role"] == role and run["started_at"]]
         own = [comment["body"] for comment in comments if comment["author"] == role]

@@ -311,6 +311,29 @@ def test_cleanup_saves_everything_then_removes_it():
         assert set(out.split()) == set(saved)
 
 
+# Red when a step of it trusts that the one before was not done yet.
+@pytest.mark.parametrize("point", ["cleanup-after-save", "cleanup-after-close", "cleanup-after-branch"])
+def test_cleanup_killed_on_the_way(point):
+    agent = 'echo "$ORCH_RUN" >> work.txt; [ "$ORCH_RUN" = r1 ] || { echo x > dirty.txt; exit 1; }\n'
+    with begun(agent=agent) as world:
+        work = world.run("r1")
+        world.run("r2", entry=4)
+        world.arm(point)
+        world.tell(world.command("c1", job_kind="cleanup", role=None, stage="cancelled", entry=9,
+                                 pull_request=work["pull_request"]))
+        world.runner_died()
+        saved = world.preserved()
+        world.start_runner()
+        assert world.result("c1")["outcome"] == "succeeded", world.log()
+        assert world.remote_head() is None and not world.workspace().exists()
+        assert world.pulls()[0]["state"] == "closed"
+        after = world.preserved()
+        assert set(after) >= set(saved), "what was saved stays"
+        kept = {name for commit in after.values()
+                for name in git("ls-tree", "--name-only", commit, cwd=world.repository()).split()}
+        assert {"work.txt", "dirty.txt"} <= kept
+
+
 def test_cleanup_ends_what_still_runs():
     with begun(agent="sleep 60\n") as world:
         world.tell(world.command("r1"))
