@@ -71,6 +71,17 @@ static void insert(struct scheduler *scheduler, const struct task *task,
               status ? status_table[order->status].key : NULL, body, scheduler->now_ms);
 }
 
+void effects_succeed(struct scheduler *scheduler, int64_t task, const char *key)
+{
+    char replaced[120];
+    reason_format(REASON_REPLACED, NULL, replaced, sizeof replaced);
+    store_run(scheduler->store,
+              "UPDATE effects SET state = 'dropped', reason = ?3, ended_at = ?4 WHERE task IN"
+              " (SELECT id FROM tasks WHERE natural_key = ?2 AND id <> ?1)"
+              " AND state IN ('pending','handed') AND state = 'pending' AND kind = 'status'",
+              "issi", task, key, replaced, scheduler->now_ms);
+}
+
 static void order_status(struct scheduler *scheduler, const struct task *task,
                          const struct effect_order *order)
 {

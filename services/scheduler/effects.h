@@ -6,6 +6,10 @@
 #include "services/scheduler/rows.h"
 #include "services/scheduler/wording.h"
 
+/* A new task of the same key shows its issue from now on: what its predecessors have not shown yet
+ * is dropped. In the open turn. */
+void effects_succeed(struct scheduler *scheduler, int64_t task, const char *key);
+
 /* In the open turn. facts: for the words; key, title, branch and head are filled in. */
 void effects_order(struct scheduler *scheduler, const struct task *task,
                    const struct effect_order *order, struct wording_facts *facts);

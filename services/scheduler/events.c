@@ -63,6 +63,9 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
     json_t *issue = NULL;
     task_load_by_issue(scheduler, change->issue, task);
     local_issue(scheduler, change->issue, &issue);
+    /* a cancelled task has given the issue up, but what a STOP stops is that one */
+    if (!task->exists && change->command == STATUS_STOP)
+        task_load_by_key(scheduler, message_text(issue, "key", ""), task);
     if (task->exists && !task->terminal)
         carry_over(scheduler, task, issue);
     if (change->command == STATUS_COUNT && !change->approved) {

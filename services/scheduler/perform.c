@@ -80,6 +80,7 @@ static void create(struct performance *p)
     free(labels);
     p->task->id = store_last_id(p->scheduler->store);
     dependents_learn(p->scheduler, p->task->id, o->description);
+    effects_succeed(p->scheduler, p->task->id, o->key);
     p->from = STAGE_COUNT;
     store_run(p->scheduler->store,
               "INSERT INTO transitions (task, from_stage, to_stage, why, actor, at)"

@@ -1,6 +1,8 @@
 """People who use the whole pipeline while something is done to the instance: each of their tasks has a way
 of its own. Nobody is patient and nobody is told: what they see in /tasks is what they act on."""
 
+import json
+import os
 import random
 import re
 from collections import Counter
@@ -19,6 +21,7 @@ class People:
         self.instance, self.source = instance, random.Random(seed)
         self.number, self.live, self.ended = 0, {}, {}
         self.blocked, self.ways, self.were_blocked = Counter(), Counter(), set()
+        self.waited_for_ci = set()
 
     def _begin(self):
         self.number += 1
@@ -70,13 +73,24 @@ class People:
             self.blocked[blocked.split(":")[0]] += 1
             self.were_blocked.add(key)
             self.instance.http("POST", f"/tasks/{key}/retry", {"actor": "ada"}, timeout=5)
+        elif parked == "ci":
+            self.waited_for_ci.add(key)
         elif parked in ("approval", "confirm"):
             self._say(key, plan, "approve" if parked == "approval" else "confirm-deploy")
 
     def stop(self, key):
         self.instance.http("POST", f"/tasks/{key}/stop", {"actor": "ada"}, timeout=5)
 
+    def run_ci(self):
+        """What was pushed is pending until somebody looks: then it is green."""
+        for path in self.instance.repo.glob("statuses/*/*.json"):
+            status = json.loads(path.read_text())
+            if status["state"] == "pending":
+                path.with_suffix(".tmp").write_text(json.dumps({**status, "state": "success"}))
+                os.rename(path.with_suffix(".tmp"), path)
+
     def step(self, wanted=IN_FLIGHT):
+        self.run_ci()
         for key, plan in list(self.live.items()):
             self._step(key, plan)
         while len(self.live) < wanted:

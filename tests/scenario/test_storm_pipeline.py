@@ -19,6 +19,7 @@ from harness import SERVICES, git
 from invariants import (check_comments, check_commits, check_jobs, check_runs, check_transitions,
                         dropped_starts)
 from people import People
+from test_ci import hang_ci
 from test_storm import POINT_WAIT_S, crash_points, kill_at_random, left_over
 from journeys import runs_under_way
 
@@ -118,8 +119,9 @@ def test_storm_pipeline(make_instance):
     source = random.Random(SEED)
     instance = make_instance(
         plan={"reviewer": {"reject": REJECTIONS}, **{role: {"sleep_s": 0.2} for role in ("developer", "tester")}},
-        project={"confirm_deploy": True},
+        project={"confirm_deploy": True, "ci": "required"},
         keys={"auto_label": {"enabled": True, "repos": "*"}, "reconciler": {"interval_s": 1}}).start()
+    hang_ci(instance, "pending")
     people, hits, missed = People(instance, SEED), Counter(), Counter()
     points = crash_points()
     source.shuffle(points)
@@ -139,7 +141,7 @@ def test_storm_pipeline(make_instance):
         time.sleep(0.05)
     assert not people.live, f"not ended: {people.live}\n{instance.story()}"
     print(f"\nstorm over the pipeline: seed {SEED}, {ROUNDS} rounds, {len(people.ended)} tasks"
-          f" {dict(people.ways)}, blocked on the way: {dict(people.blocked)}")
+          f" {dict(people.ways)}, {len(people.waited_for_ci)} seen waiting for CI, blocked on the way: {dict(people.blocked)}")
     for name, count in sorted(hits.items()):
         print(f"  {name:28} {count}")
     for name, count in sorted(missed.items()):

@@ -125,6 +125,51 @@ static void nobody_is_named_like_a_role(void **state)
     free(before);
 }
 
+static void status_event(struct kit *kit, const char *key, const char *status)
+{
+    char *body = xformat("{\"kind\":\"status\",\"issue\":\"%s\",\"status\":\"%s\",\"actor\":"
+                         "\"ada\"}",
+                         key, status);
+    kit_event(kit, "local", body);
+    free(body);
+}
+
+/* Red when a STOP finds no task any more: the issue would show it for ever; or when the one that is
+ * ended for good says so once more. */
+static void a_second_stop_returns_the_display(void **state)
+{
+    struct kit *kit = *state;
+    int64_t task = kit_issue(kit, "DEMO-1", "To Analyse");
+    kit_deliver(kit);
+    status_event(kit, "DEMO-1", "STOP");
+    kit_deliver(kit);
+    int64_t said = kit_number(kit, "SELECT count(*) FROM effects WHERE kind = 'comment'");
+    status_event(kit, "DEMO-1", "STOP");
+    assert_text(kit, "cancelled",
+                "SELECT group_concat(status) FROM effects WHERE task = %lld AND state = 'pending'",
+                (long long)task);
+    assert_number(kit, said, "SELECT count(*) FROM effects WHERE kind = 'comment'");
+    assert_number(kit, 1, "SELECT count(*) FROM tasks");
+}
+
+/* Red when the predecessor's last status may still go out, over the new task's own. */
+static void a_new_task_shows_its_issue_alone(void **state)
+{
+    struct kit *kit = *state;
+    int64_t task = kit_issue(kit, "DEMO-1", "To Analyse");
+    kit_deliver(kit);
+    status_event(kit, "DEMO-1", "STOP");
+    status_event(kit, "DEMO-1", "To Analyse");
+    assert_number(kit, 2, "SELECT count(*) FROM tasks");
+    assert_text(
+        kit, "analysis",
+        "SELECT group_concat(status) FROM effects WHERE kind = 'status' AND state = 'pending'");
+    assert_number(kit, 1,
+                  "SELECT count(*) FROM effects WHERE task = %lld AND kind = 'comment'"
+                  " AND state = 'pending'",
+                  (long long)task);
+}
+
 static void a_refused_event_stops_nobody(void **state)
 {
     struct kit *kit = *state;
@@ -487,6 +532,8 @@ int main(void)
         TEST(of_no_driver),
         TEST(of_no_project),
         TEST(nobody_is_named_like_a_role),
+        TEST(a_second_stop_returns_the_display),
+        TEST(a_new_task_shows_its_issue_alone),
         TEST(a_refused_event_stops_nobody),
         TEST(an_inbox_that_cannot_be_read),
         TEST(an_issue_and_what_becomes_of_it),
