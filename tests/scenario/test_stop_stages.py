@@ -1,9 +1,9 @@
 """STOP wherever a task can be: the agent is gone within its grace, nothing is lost, nothing is left, and the
 issue can begin afresh.
 
-Mutations, each red: the lease kept by the cancelled task (parked for its confirmation); the running agent not
-told (at work); jobs left queued (behind a lease); a park that outlives the task (parked); the clean-up's save
-left out (all of them that have a workspace)."""
+Mutations, each red: the lease kept by the cancelled task (awaiting confirmation); the clean-up's save left out
+(blocked); a STOP of what is cancelled that finds no task (all: it is shown); a merge that is not critical
+(during a merge). An agent that is not told is ended by the clean-up all the same."""
 
 import os
 import shutil
