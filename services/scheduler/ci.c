@@ -6,7 +6,7 @@
 #include "lib/log.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/perform.h"
-#include "services/scheduler/queries.h"
+#include "services/scheduler/standing.h"
 
 enum { WORDS_SIZE = 400 };
 
@@ -20,39 +20,16 @@ int64_t ci_head_since(struct scheduler *scheduler, int64_t task, const char *hea
 
 /* ---- asking ---- */
 
-static void end_query(struct scheduler *scheduler, int64_t job, const char *state)
-{
-    char key[WORK_KEY_SIZE];
-    queries_key(job, key);
-    work_forget(scheduler, WORK_RECONCILER, key);
-    store_run(scheduler->store,
-              "UPDATE jobs SET state = ?2, reason = '', ended_at = ?3 WHERE id = ?1", "isi", job,
-              state, scheduler->now_ms);
-}
-
-/* One that is asked for nobody: the task was stopped, blocked, resumed, or has gone on. */
-static int64_t needless_query(struct scheduler *scheduler)
-{
-    return store_number(scheduler->store, 0,
-                        "SELECT j.id FROM jobs j INDEXED BY jobs_queries JOIN tasks t"
-                        " ON t.id = j.task WHERE j.state = 'queued' AND j.kind = 'query'"
-                        " AND json_extract(j.input, '$.what') = 'ci' AND (t.parked_for IS NOT 'ci'"
-                        " OR t.blocked_reason IS NOT NULL OR t.terminal = 1 OR t.entry <> j.entry)"
-                        " LIMIT 1",
-                        "");
-}
-
 void ci_ask(struct scheduler *scheduler)
 {
-    for (int64_t job; (job = needless_query(scheduler)) > 0;)
-        end_query(scheduler, job, "cancelled");
     sqlite3_stmt *row = store_ask(scheduler->store,
                                   "SELECT id FROM tasks INDEXED BY tasks_parked"
                                   " WHERE parked_for IS NOT NULL AND parked_for = 'ci'"
                                   " AND terminal = 0 AND blocked_reason IS NULL",
                                   "");
     while (store_row(scheduler->store, row))
-        queries_ask_ci(scheduler, column_int(row, 0));
+        standing_ask(scheduler, column_int(row, 0), "ci",
+                     "waiting-ci: the reconciler asks the forge");
     store_done(row);
 }
 
@@ -124,27 +101,14 @@ static void act(struct scheduler *scheduler, const struct heard *heard)
 {
     struct performed performed;
     const struct log_about about = {.task = heard->task->key};
-    char key[WORK_KEY_SIZE];
-    queries_key(heard->job, key);
     decide(scheduler, heard, &performed);
     if (performed.outcome == DECISION_APPLIED) {
         log_line(LOG_LEVEL_INFO, "ci", &about, "%s", performed.words);
-        end_query(scheduler, heard->job, "done");
+        standing_end(scheduler, heard->job, "done");
         return;
     }
-    int64_t pace = scheduler->config->reconciler_interval_s * 1000;
-    bool ends_sooner = heard->left_ms > 0 && heard->left_ms < pace;
     explain(scheduler, heard);
-    work_again_in(scheduler, WORK_RECONCILER, key, ends_sooner ? heard->left_ms : pace);
-}
-
-static bool is_awaited(const struct job *job, const struct task *task)
-{
-    json_t *input = json_loads(job->input, 0, NULL);
-    bool is_ci = strcmp(message_text(input, "what", ""), "ci") == 0;
-    json_decref(input);
-    return is_ci && job->kind == JOB_QUERY && strcmp(job->state, "queued") == 0 &&
-           job->entry == task->entry && task->parked == PARKED_CI && !task->blocked_reason;
+    standing_again(scheduler, heard->job, heard->left_ms);
 }
 
 /* Said of another head than the task's: nothing is learnt from it. */
@@ -159,12 +123,8 @@ json_t *ci_take(struct scheduler *scheduler, const json_t *message)
     struct task task = {0};
     struct heard heard = {.task = &task, .job = message_integer(message, "job", 0)};
     const json_t *answer = json_object_get(message, "answer");
-    bool awaited = job_load(scheduler, heard.job, &job) && task_load(scheduler, job.task, &task) &&
-                   is_awaited(&job, &task);
-    const char *head = message_text(answer, "head", NULL);
-    char key[WORK_KEY_SIZE];
-    queries_key(heard.job, key);
-    work_forget(scheduler, WORK_RECONCILER, key); /* outdated: asked again at once */
+    bool awaited = standing_take(scheduler, message, &job, &task);
+    const char *head = message_text(answer, "head", NULL); /* outdated: asked again at once */
     if (awaited && !is_outdated(&task, head)) {
         heard.answer = head ? answer : NULL;
         heard.verdict = verdict_of(&task, heard.answer);

@@ -1,12 +1,10 @@
-/* Tasks that wait for CI of their head. Each has one query job for as long as it waits: the
- * reconciler is asked at its pace, and a round in which nothing has changed writes nothing. */
+/* Tasks that wait for CI of their head (standing.h). */
 #ifndef ORCH_CI_WAIT_H
 #define ORCH_CI_WAIT_H
 
 #include "services/scheduler/rows.h"
 
-/* In the open turn, before work is handed out: who waits has a query, who waits no more has none.
- */
+/* In the open turn, before work is handed out: who waits has a query. */
 void ci_ask(struct scheduler *scheduler);
 
 /* The message query_result, of such a query. Returns the answer to it (caller's). */

@@ -6,7 +6,7 @@
 #include <strings.h>
 #include "lib/log.h"
 #include "services/scheduler/perform.h"
-#include "services/scheduler/queries.h"
+#include "services/scheduler/standing.h"
 
 /* ---- names ---- */
 
@@ -50,24 +50,17 @@ static bool is_in_force(const struct scheduler *scheduler, const char *project)
 
 void labels_ask(struct scheduler *scheduler)
 {
-    int64_t pace = scheduler->config->reconciler_interval_s * 1000;
     if (!scheduler->config->auto_label_enabled)
         return;
     sqlite3_stmt *row = store_ask(scheduler->store,
-                                  "SELECT id, project, parked_since, asked_at FROM tasks"
-                                  " INDEXED BY tasks_parked WHERE parked_for IS NOT NULL"
-                                  " AND parked_for <> 'ci' AND terminal = 0"
-                                  " AND blocked_reason IS NULL",
+                                  "SELECT id, project FROM tasks INDEXED BY tasks_parked"
+                                  " WHERE parked_for IS NOT NULL AND parked_for <> 'ci'"
+                                  " AND terminal = 0 AND blocked_reason IS NULL",
                                   "");
     while (store_row(scheduler->store, row)) {
-        int64_t since = column_int(row, 2), asked = column_int(row, 3);
-        if (!is_in_force(scheduler, column_text(row, 1)))
-            continue;
-        int64_t due = asked < since ? since : asked + pace;
-        if (due <= scheduler->now_ms || asked > scheduler->now_ms)
-            queries_ask(scheduler, column_int(row, 0));
-        else
-            work_wake_at(scheduler, due);
+        if (is_in_force(scheduler, column_text(row, 1)))
+            standing_ask(scheduler, column_int(row, 0), "labels",
+                         "asking: the reconciler asks the tracker");
     }
     store_done(row);
 }
@@ -88,20 +81,58 @@ static void waive(struct scheduler *scheduler, struct task *task, const char *la
              performed.words);
 }
 
+/* The task's label that waives the person it waits for; NULL where it waits for none. */
+static const char *waiving(const struct config *config, const struct task *task)
+{
+    return task->parked == PARKED_APPROVAL  ? config->auto_label_approve_label
+           : task->parked == PARKED_CONFIRM ? config->auto_label_deploy_label
+                                            : NULL;
+}
+
+static void act_on(struct scheduler *scheduler, struct task *task, const json_t *labels)
+{
+    const char *label = waiving(scheduler->config, task);
+    if (label && is_in_force(scheduler, task->project) && labels_have(labels, label))
+        waive(scheduler, task, label);
+}
+
 void labels_known(struct scheduler *scheduler, int64_t id)
 {
-    const struct config *config = scheduler->config;
     struct task task;
     if (!task_load(scheduler, id, &task))
         return;
-    const char *label = task.parked == PARKED_APPROVAL  ? config->auto_label_approve_label
-                        : task.parked == PARKED_CONFIRM ? config->auto_label_deploy_label
-                                                        : NULL;
     char *text = store_text(scheduler->store, "SELECT labels FROM tasks WHERE id = ?1", "i", id);
     json_t *labels = text ? json_loads(text, 0, NULL) : NULL;
-    if (label && is_in_force(scheduler, task.project) && labels_have(labels, label))
-        waive(scheduler, &task, label);
+    act_on(scheduler, &task, labels);
     json_decref(labels);
     free(text);
     task_free(&task);
+}
+
+/* Written only where they differ. */
+static void learn(struct scheduler *scheduler, int64_t task, const json_t *labels)
+{
+    char *text = json_dumps(labels, JSON_COMPACT);
+    store_run(scheduler->store, "UPDATE tasks SET labels = ?2 WHERE id = ?1 AND labels <> ?2", "is",
+              task, text);
+    free(text);
+}
+
+json_t *labels_take(struct scheduler *scheduler, const json_t *message)
+{
+    struct job job = {0};
+    struct task task = {0};
+    const json_t *labels = json_object_get(json_object_get(message, "answer"), "labels");
+    bool awaited = standing_take(scheduler, message, &job, &task);
+    int64_t entry = task.entry;
+    if (awaited && json_is_array(labels)) {
+        learn(scheduler, task.id, labels);
+        act_on(scheduler, &task, labels);
+    }
+    /* where it was waived, the question has gone with the wait */
+    if (awaited && task.entry == entry && task.parked != PARKED_NONE)
+        standing_again(scheduler, job.id, 0);
+    task_free(&task);
+    job_free(&job);
+    return message_new(MESSAGE_ack, NULL, "{sb}", "duplicate", (int)!awaited);
 }

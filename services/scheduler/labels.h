@@ -12,6 +12,9 @@ bool labels_have(const json_t *labels, const char *name);
 /* Asks for the labels of every task that waits for a person where the feature is in force. */
 void labels_ask(struct scheduler *scheduler);
 
+/* The message query_result, of such a query. Returns the answer to it (caller's). */
+json_t *labels_take(struct scheduler *scheduler, const json_t *message);
+
 /* What the tracker shows of this task's labels is known as of now. */
 void labels_known(struct scheduler *scheduler, int64_t id);
 

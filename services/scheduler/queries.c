@@ -41,21 +41,10 @@ static int64_t waiting_since(struct scheduler *scheduler, int64_t task, const ch
                         "is", task, what);
 }
 
-static void ask_issue(struct scheduler *scheduler, int64_t task)
+void queries_ask(struct scheduler *scheduler, int64_t task, const char *what, const char *why)
 {
-    ask(scheduler, task, "issue", "asking: the reconciler asks the tracker");
-}
-
-void queries_ask(struct scheduler *scheduler, int64_t task)
-{
-    if (waiting_since(scheduler, task, "issue") < 0)
-        ask_issue(scheduler, task);
-}
-
-void queries_ask_ci(struct scheduler *scheduler, int64_t task)
-{
-    if (waiting_since(scheduler, task, "ci") < 0)
-        ask(scheduler, task, "ci", "waiting-ci: the reconciler asks the forge");
+    if (waiting_since(scheduler, task, what) < 0)
+        ask(scheduler, task, what, why);
 }
 
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
@@ -66,7 +55,7 @@ bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
         return true;
     int64_t since = waiting_since(scheduler, task, "issue");
     if (since < 0) {
-        ask_issue(scheduler, task);
+        ask(scheduler, task, "issue", "asking: the reconciler asks the tracker");
         since = scheduler->now_ms;
     }
     int64_t patience = work_is_alive(scheduler, WORK_RECONCILER, QUERY_PATIENCE_ALONE_MS)
@@ -154,6 +143,8 @@ json_t *queries_take(struct scheduler *scheduler, const json_t *message)
     bool learned = false;
     if (strcmp(message_text(message, "what", ""), "ci") == 0)
         return ci_take(scheduler, message);
+    if (strcmp(message_text(message, "what", ""), "labels") == 0)
+        return labels_take(scheduler, message);
     char key[WORK_KEY_SIZE];
     queries_key(id, key);
     work_forget(scheduler, WORK_RECONCILER, key);

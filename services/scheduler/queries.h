@@ -15,9 +15,9 @@ enum {
 /* Whether the task's issue is known well enough to start an agent with; asks where it is not. */
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task);
 
-/* Asks for the task's issue, or for CI of its head, where no such question of it waits already. */
-void queries_ask(struct scheduler *scheduler, int64_t task);
-void queries_ask_ci(struct scheduler *scheduler, int64_t task);
+/* Asks where no such question of the task waits already. what: as in the message query; why: the
+ * row's "code: text". */
+void queries_ask(struct scheduler *scheduler, int64_t task, const char *what, const char *why);
 
 /* What a query job is called in the reconciler's work. */
 void queries_key(int64_t job, char key[WORK_KEY_SIZE]);

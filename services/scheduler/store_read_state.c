@@ -2,6 +2,9 @@
 #include <string.h>
 #include "services/scheduler/store_read_rows.h"
 
+/* A parked task's standing question for its labels is no work that waits: the task is parked. */
+#define IS_WORK " AND (j.kind <> 'query' OR json_extract(j.input, '$.what') <> 'labels')"
+
 static void read_counts(struct store_read *store, struct store_state *out)
 {
     json_t *counts =
@@ -15,7 +18,7 @@ static void read_counts(struct store_read *store, struct store_state *out)
     out->parked = (int64_t)json_number_value(json_object_get(counts, "parked"));
     out->stopping = (int64_t)json_number_value(json_object_get(counts, "stopping"));
     json_decref(counts);
-    out->queued = read_number(store, "SELECT count(*) FROM jobs WHERE state = 'queued'");
+    out->queued = read_number(store, "SELECT count(*) FROM jobs j WHERE state = 'queued'" IS_WORK);
     out->running = read_number(store, "SELECT count(*) FROM jobs WHERE state = 'running'");
     out->effects_pending = read_number(store, "SELECT count(*) FROM effects WHERE state IN"
                                               " ('pending','handed') AND state = 'pending'");
@@ -83,7 +86,7 @@ void store_read_state(struct store_read *store, struct store_state *out)
                   " j.attempt, j.reason, j.created_at AS \"since:time\","
                   " nullif(j.not_before, 0) AS \"not_before:time\""
                   " FROM jobs j INDEXED BY jobs_queued JOIN tasks t ON t.id = j.task"
-                  " WHERE j.state = 'queued'"
+                  " WHERE j.state = 'queued'" IS_WORK
                   " ORDER BY j.stage_rank DESC, j.priority DESC, j.task, j.id LIMIT 1000",
                   "");
     out->leases = read_rows(store,

@@ -11,6 +11,7 @@
 #include "services/scheduler/labels.h"
 #include "services/scheduler/rows.h"
 #include "services/scheduler/scheduler.h"
+#include "services/scheduler/standing.h"
 
 enum {
     HAND_AGAIN_MS = 3000, /* not acknowledged for so long: its answer may have been lost */
@@ -198,6 +199,7 @@ void work_fill(struct scheduler *scheduler)
         return;
     }
     give_pass(scheduler);
+    standing_end_needless(scheduler);
     labels_ask(scheduler);
     ci_ask(scheduler);
     if (work_room(scheduler, WORK_RECONCILER))

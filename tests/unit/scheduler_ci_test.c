@@ -277,7 +277,7 @@ static void answers_to_other_questions(void **state)
     struct kit *kit = *state;
     int64_t task = parked(kit);
     kit_begin(kit);
-    queries_ask(&kit->scheduler, task);
+    queries_ask(&kit->scheduler, task, "issue", "asking: the tracker");
     kit_commit(kit);
     assert_number(kit, 2, LIVE_QUERIES);
     int64_t issue = kit_number(kit, "SELECT id FROM jobs WHERE input = '{\"what\":\"issue\"}'");
