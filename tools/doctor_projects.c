@@ -81,6 +81,27 @@ static void check_tracker(struct doctor *doctor, const struct project *project)
     free(name);
 }
 
+/* A program of the project that the runner calls. words: where there is none; NULL: not told of. */
+static void check_program(struct doctor *doctor, const char *project, const char *key,
+                          const char *program, const char *words)
+{
+    char *name = xformat("%s: %s", project, key);
+    bool is_path = strchr(program, '/') != NULL;
+    char *found = *program ? doctor_find_program(program) : NULL;
+    if (!*program && words)
+        doctor_note(doctor, GOOD, name, xstrdup(words), NULL);
+    else if (*program && is_path && program[0] != '/')
+        doctor_note(doctor, BAD, name, xformat("%s: no absolute path", program),
+                    "give an absolute path, or a name to be found through PATH");
+    else if (*program && !found)
+        doctor_note(doctor, BAD, name, xformat("%s: not there, or not executable", program),
+                    "jobs that call it wait until it is there");
+    else if (*program)
+        doctor_note(doctor, GOOD, name, xstrdup(found), NULL);
+    free(found);
+    free(name);
+}
+
 /* ---- gates ---- */
 
 /* GATE(feature, part of this version) */
@@ -89,7 +110,7 @@ static void check_tracker(struct doctor *doctor, const struct project *project)
     GATE(auto_label, false)                                                                        \
     GATE(security_gate, false)                                                                     \
     GATE(merge_gate, true)                                                                         \
-    GATE(staging, false)                                                                           \
+    GATE(staging, true)                                                                            \
     GATE(image_freshness, false)                                                                   \
     GATE(self_deploy, false)                                                                       \
     GATE(deploy_status_guard, false)                                                               \
@@ -122,14 +143,9 @@ static void show_gates(struct doctor *doctor, const struct project *project)
         free(missing);
     }
     free(name);
-    name = xformat("%s: deploy", project->key);
-    doctor_note(
-        doctor, *project->deploy_hook ? WARNING : GOOD, name,
-        *project->deploy_hook
-            ? xstrdup("deploy_hook is not run by this version: a task is blocked once it is merged")
-            : xstrdup("no deploy_hook: delivered by its merge"),
-        "take deploy_hook out, or deploy by hand after the merge");
-    free(name);
+    check_program(doctor, project->key, "deploy_hook", project->deploy_hook,
+                  "no deploy_hook: delivered by its merge");
+    check_program(doctor, project->key, "staging_check", project->staging_check, NULL);
 }
 
 void doctor_projects(struct doctor *doctor)

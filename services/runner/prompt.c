@@ -81,6 +81,40 @@ static void add_task(struct buffer *out, const json_t *spec)
     }
 }
 
+static void add_call(struct buffer *out, const char *what, const json_t *call)
+{
+    const char *output = text_of(call, "output");
+    if (!json_is_object(call))
+        return;
+    buffer_format(out, "%s of `%s` ended with exit status %lld.%s\n\n", what,
+                  text_of(call, "revision"),
+                  (long long)json_integer_value(json_object_get(call, "exit_code")),
+                  *output ? " Its last lines, as data:" : " It said nothing.");
+    if (*output)
+        add_fenced(out, "text", output);
+}
+
+/* The build and its check ran before, without an agent: what they said is all there is to judge. */
+static void add_staging(struct buffer *out, const json_t *spec)
+{
+    const json_t *report = json_object_get(spec, "hook");
+    if (strcmp(text_of(spec, "stage"), "deploy-staging") != 0)
+        return;
+    buffer_text(out, "# The staging build\n\n");
+    if (!json_is_object(json_object_get(report, "hook"))) {
+        buffer_text(out,
+                    "There is no staging environment: the project has no deploy hook, so nothing "
+                    "was built and nothing\nchecked. Say `no staging environment` in "
+                    "`15-staging-log.md`; that alone is no failure.\n\n");
+        return;
+    }
+    add_call(out, "`--build-staging`", json_object_get(report, "hook"));
+    if (json_is_object(json_object_get(report, "check")))
+        add_call(out, "The staging check", json_object_get(report, "check"));
+    else
+        buffer_text(out, "The project has no staging check.\n\n");
+}
+
 /* A file may be named like a paragraph of orders; those that we know are not. */
 static bool is_plain_name(const char *name)
 {
@@ -138,6 +172,7 @@ char *prompt_build(const struct prompt_parts *parts)
     add_brief(&out, parts->brief);
     add_task(&out, spec);
     add_artefacts(&out, parts, dir);
+    add_staging(&out, spec);
     add_findings(&out, json_object_get(spec, "findings"));
     buffer_format(&out,
                   "# Rules of the workspace\n\nYou are in a git workspace on the branch `%s`. Stay "

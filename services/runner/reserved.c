@@ -1,5 +1,6 @@
-/* The job kinds without an agent: merge-gate, merge, finalizer, cleanup. Each may be taken again
- * from its beginning after any kill: what it had done is found outside. */
+/* The job kinds without an agent or a program of the project: merge-gate, merge, finalizer,
+ * cleanup. Each may be taken again from its beginning after any kill: what it had done is found
+ * outside. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,14 +8,12 @@
 #include <unistd.h>
 
 #include "lib/buffer.h"
-#include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/file.h"
 #include "lib/utf8.h"
-#include "services/runner/frontmatter.h"
 #include "services/runner/gates.h"
+#include "services/runner/hook.h"
 #include "services/runner/runner.h"
-#include "services/runner/verdicts.h"
 
 enum { INTENT_MAX_BYTES = 4096, FINDING_MAX_BYTES = 8000 };
 
@@ -181,44 +180,41 @@ static enum step merge(struct run *run, char **fault)
 
 /* ---- finalizer ---- */
 
-static char *deploy_log(const struct run *run, const char *merge_commit)
+static enum step tell_merged(struct run *run, const char *merge_commit, char **fault)
 {
-    char now[CLOCK_TEXT_SIZE];
-    clock_text(clock_wall_ms(), now);
-    return xformat("---\nwork_item: %s\nstage: deploy\nauthor_agent: deployer\nstatus: done\n"
-                   "created_at: %s\ndeploy_status: SUCCESS\nmerge_commit: %s\n---\n\n# Deploy of "
-                   "%s\n\nDelivered by its merge as %s: the project has no deploy hook, so no "
-                   "deploy job ran.\n",
-                   run->key, now, merge_commit, run->key, merge_commit);
+    char *words = xformat("Delivered by its merge as %s: the project has no deploy hook, so no "
+                          "deploy job ran.",
+                          merge_commit);
+    const struct deploy_log log = {.success = true, .revision = merge_commit, .words = words};
+    enum step step = deploy_log_write(run, &log, NULL, fault);
+    free(words);
+    return step;
 }
 
-/* Writes 14 and judges what is read back. */
-static enum step write_deploy_log(struct run *run, const char *merge_commit, char **fault)
+/* What the deploy job reported, if it was of what is merged now. */
+static enum step tell_deployed(struct run *run, const char *merge_commit, char **fault)
 {
-    const char *home = run->runner->config->home;
-    char *folder = xformat("%s/artefacts/%lld", home, (long long)run->task);
-    char *path = xformat("%s/14-deploy-log.md", folder), *text = deploy_log(run, merge_commit);
-    size_t size = 0;
-    char *back = NULL;
-    enum step step = STEP_AGAIN;
-    if (file_make_dirs(folder, 0755) == 0 &&
-        file_write_durable(path, text, strlen(text), 0644) == 0)
-        back = file_read(path, FRONTMATTER_FILE_MAX, &size);
-    if (back) {
-        struct verdict verdict;
-        verdict_status("14-deploy-log.md", "deploy_status", back, size, &verdict);
-        gate_set(run, "check_deploy_status", verdict.pass ? "pass" : "fail", verdict.reason,
-                 verdict.pass ? NULL : json_pack("[s]", verdict.reason));
-        json_object_set_new(run->detail, "deploy_log",
-                            json_sprintf("artefacts/%lld/14-deploy-log.md", (long long)run->task));
-        step = STEP_OK;
-    } else {
-        *fault = xformat("%s: %s", path, strerror(errno));
+    const json_t *hook = json_object_get(json_object_get(run->spec, "hook"), "hook");
+    if (strcmp(message_text(hook, "revision", ""), merge_commit) != 0) {
+        gate_set(run, "check_deploy_status", "unknown",
+                 "gate-unknown: the project has a deploy hook, and no deploy job ran", NULL);
+        return STEP_OK;
     }
-    free(back);
-    free(text);
-    free(path);
-    free(folder);
+    bool asked = strcmp(message_text(hook, "how", ""), "health") == 0;
+    int64_t exit_code = message_integer(hook, "exit_code", -1);
+    char *words =
+        xformat("Revision %s, %s exit status %lld.%s", merge_commit,
+                asked ? "`--health` of the deploy hook:" : "`--deploy` of the deploy hook:",
+                (long long)exit_code,
+                asked ? " How `--deploy` itself ended is not known: its keeper was lost, "
+                        "and production says that it is healthy at this revision."
+                      : "");
+    const struct deploy_log log = {.success = exit_code == 0,
+                                   .revision = merge_commit,
+                                   .words = words,
+                                   .output = message_text(hook, "output", NULL)};
+    enum step step = deploy_log_write(run, &log, NULL, fault);
+    free(words);
     return step;
 }
 
@@ -233,17 +229,13 @@ static enum step finalizer(struct run *run, char **fault)
         return STEP_AGAIN;
     free(run->head);
     run->head = run->pull.head_sha ? xstrdup(run->pull.head_sha) : NULL;
-    if (*run->project->deploy_hook) {
-        gate_set(run, "check_deploy_status", "unknown",
-                 "gate-unknown: the project has a deploy hook, and no deploy job ran", NULL);
-        return STEP_OK;
-    }
     if (!found || !run->pull.merged || !run->pull.merge_commit) {
         gate_set(run, "check_deploy_status", "fail", "gate-failed: the pull request is not merged",
                  NULL);
         return STEP_OK;
     }
-    return write_deploy_log(run, run->pull.merge_commit, fault);
+    return *run->project->deploy_hook ? tell_deployed(run, run->pull.merge_commit, fault)
+                                      : tell_merged(run, run->pull.merge_commit, fault);
 }
 
 /* ---- cleanup ---- */

@@ -110,6 +110,7 @@ void run_free(struct run *run)
     json_decref(run->detail);
     json_decref(run->spec);
     close(run->called_fd);
+    free(run->log_tail);
     free(run->head);
     free(run->dir);
     free(run->id);
@@ -230,7 +231,7 @@ static void add_agent_fields(struct run *run, json_t *fields)
 static json_t *build_result(struct run *run, const char *outcome, const char *class,
                             const char *reason)
 {
-    char *tail = output_tail(&run->output);
+    char *tail = run->log_tail ? xstrdup(run->log_tail) : output_tail(&run->output);
     json_t *fields = json_pack("{ss ss ss so so so}", "run", run->id, "outcome", outcome, "class",
                                class, "reason", text_value(reason), "log_tail", text_value(tail),
                                "pull_request", pull_value(&run->pull));

@@ -72,6 +72,8 @@ struct run {
     bool head_is_local; /* committed, and the forge has not got it */
     struct pull_request pull;
     json_t *gate, *detail;
+    char *log_tail;               /* last lines, where no agent's output has them */
+    const struct hook_call *hook; /* that is being called */
     struct run *next;
 };
 
@@ -155,7 +157,7 @@ enum step publish_commit(struct run *run, char **fault);
 enum step publish_push(struct run *run, char **fault);
 enum step publish_pull_request(struct run *run, char **fault);
 
-/* reserved.c: the job kinds without an agent. */
+/* reserved.c: the job kinds without an agent and without a program of the project (hook.h). */
 void reserved_run(struct run *run);
 
 /* janitor.c: what is over by its retention; and, in a thread of its own, at most one at a time,

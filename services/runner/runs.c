@@ -168,11 +168,13 @@ static void accept_run(struct runner *runner, const char *id)
     runner_send(runner, id, message_new(MESSAGE_run_accepted, NULL, "{ss}", "run", id), NULL);
 }
 
-/* Takes fault: "class: text". */
+/* Takes fault: "class: text". What a hook may have done already is never tried anew by itself. */
 static void refuse_misfit(struct runner *runner, const char *id, char *fault)
 {
     char class[20];
     snprintf(class, sizeof class, "%.*s", (int)strcspn(fault, ":"), fault);
+    if (has(runner, id, "hook/started"))
+        snprintf(class, sizeof class, "permanent");
     run_refuse(runner, id, "failed", class, fault);
     free(fault);
 }

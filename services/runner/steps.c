@@ -10,6 +10,7 @@
 #include "services/runner/agent.h"
 #include "services/runner/classify.h"
 #include "services/runner/gates.h"
+#include "services/runner/hook.h"
 #include "services/runner/runner.h"
 
 enum { ERR_MAX_BYTES = 64 * 1024 * 1024, ERR_TAIL = 2000, STARTS_MAX = 3, UNKNOWN_MS = 200 };
@@ -271,6 +272,6 @@ void run_steps(struct run *run)
 {
     if (strcmp(run->job_kind, "agent") == 0)
         agent_steps(run);
-    else
+    else if (!hook_job_run(run))
         reserved_run(run);
 }

@@ -85,7 +85,7 @@ static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
 {
     const struct claim_project *known = claim_view_project(scheduler, view, c->project);
     int64_t holder = 0;
-    if (c->kind == JOB_MERGE_GATE || c->kind == JOB_MERGE)
+    if (c->kind == JOB_MERGE_GATE || c->kind == JOB_MERGE || c->kind == JOB_DEPLOY)
         holder = claim_view_holder(view, c->repo);
     struct claim_facts facts = {
         .kind = c->kind,
@@ -182,11 +182,13 @@ static void write_notes(struct scheduler *scheduler, const struct notes *notes)
 static json_t *take(struct scheduler *scheduler, const struct task *task, const struct job *job,
                     size_t *size)
 {
-    bool gate = job->kind == JOB_MERGE_GATE, merge = job->kind == JOB_MERGE;
+    bool merge = job->kind == JOB_MERGE;
+    /* a merged task may have lost its lease while it was blocked: two deploys never run at once */
+    bool takes = job->kind == JOB_MERGE_GATE || job->kind == JOB_DEPLOY;
     json_t *command = commands_start(scheduler, task, job, size);
-    if (command && gate)
+    if (command && takes)
         lease_take(scheduler, task);
-    if (command && (gate || merge))
+    if (command && (takes || merge))
         lease_use(scheduler, task, message_text(command, "run", ""), merge);
     return command;
 }
@@ -275,7 +277,7 @@ static void look_at(struct scheduler *scheduler, struct claim_view *view, sqlite
         return;
     }
     claim_view_add(view, c.task, c.project, c.role);
-    if (c.kind == JOB_MERGE_GATE)
+    if (c.kind == JOB_MERGE_GATE || c.kind == JOB_DEPLOY)
         json_object_set_new(view->leases, c.repo, json_integer(c.task));
     picks->jobs[picks->count++] = c.id;
 }

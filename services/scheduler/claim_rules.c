@@ -34,7 +34,7 @@ static enum reason judge_task(const struct claim_facts *f)
         return REASON_FROZEN;
     if (begins && f->is_gated)
         return REASON_SERIAL_GATE;
-    if (f->kind == JOB_MERGE_GATE && f->lease_busy)
+    if ((f->kind == JOB_MERGE_GATE || f->kind == JOB_DEPLOY) && f->lease_busy)
         return REASON_LEASE_BUSY;
     if (f->kind == JOB_MERGE && !f->lease_held)
         return REASON_LEASE_LOST;

@@ -19,9 +19,11 @@ static int64_t timeout_ms(const struct scheduler *scheduler, const struct projec
                           const struct job *job)
 {
     const struct config *config = scheduler->config;
-    if (!job->role)
+    bool hook = job->kind == JOB_DEPLOY || job->kind == JOB_STAGE; /* of each call of it */
+    if (!job->role && !hook)
         return (config->agent_timeout_seconds + project->test_timeout_s) * 1000;
-    const json_t *own = json_object_get(config->agent_timeout_overrides, job->role);
+    const json_t *own = json_object_get(config->agent_timeout_overrides,
+                                        hook ? stage_table[STAGE_DEPLOY_STAGING].role : job->role);
     return (json_is_integer(own) ? json_integer_value(own) : config->agent_timeout_seconds) * 1000;
 }
 
@@ -33,6 +35,8 @@ static char *pinned_head(struct scheduler *scheduler, const struct task *task,
         return store_text(scheduler->store,
                           "SELECT new_head FROM leases WHERE repo = ?1 AND task = ?2", "si",
                           task->repo, task->id);
+    if (job->kind == JOB_DEPLOY)
+        return task->merged_commit ? xstrdup(task->merged_commit) : NULL;
     if (job->role || job->kind == JOB_CLEANUP || !task->head)
         return NULL;
     return xstrdup(task->head);
@@ -81,6 +85,26 @@ static void add_head_since(struct scheduler *scheduler, int64_t task, const char
         json_object_set_new(message, "head_since_ms", json_integer(since));
 }
 
+/* What the hook's job before this one reported: the deployer judges a staging of this entry, the
+ * finalizer tells of the last deploy. NULL where there is none. */
+static json_t *hook_report(struct scheduler *scheduler, const struct task *task,
+                           const struct job *job)
+{
+    bool judges = job->kind == JOB_AGENT && job->stage == STAGE_DEPLOY_STAGING;
+    if (!judges && job->kind != JOB_FINALIZER)
+        return NULL;
+    char *text = store_text(scheduler->store,
+                            "SELECT json_extract(r.result, '$.detail') FROM agent_runs r"
+                            " INDEXED BY agent_runs_task JOIN jobs j ON j.id = r.job"
+                            " WHERE r.task = ?1 AND j.kind = ?2 AND r.outcome = 'succeeded'"
+                            " AND (?3 = 0 OR r.entry = ?3) ORDER BY r.commanded_at DESC LIMIT 1",
+                            "isi", task->id, job_kind_table[judges ? JOB_STAGE : JOB_DEPLOY].name,
+                            judges ? job->entry : (int64_t)0);
+    json_t *report = text ? json_loads(text, 0, NULL) : NULL;
+    free(text);
+    return report;
+}
+
 static json_t *build_start(struct scheduler *scheduler, const struct task *task,
                            const struct job *job, const char *run)
 {
@@ -92,8 +116,8 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
     json_t *comments = job->role ? queries_comments(scheduler, task, &stale) : json_array();
     json_t *message = message_new(
         MESSAGE_run_start, NULL,
-        "{ss sI ss sI ss ss sI ss ss? si ss so so so so so ss? ss* ss? sb sI sI sb}", "run", run,
-        "job", (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
+        "{ss sI ss sI ss ss sI ss ss? si ss so so so so so ss? ss* ss? sb sI sI sb so*}", "run",
+        run, "job", (json_int_t)job->id, "job_kind", job_kind_table[job->kind].name, "task",
         (json_int_t)task->id, "key", natural_text(task, task->key, key, sizeof key), "project",
         task->project, "entry", (json_int_t)job->entry, "stage", stage_table[job->stage].name,
         "role", job->role, "attempt", job->attempt, "branch",
@@ -105,7 +129,7 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
         job->stage > STAGE_REVIEW ? task->reviewed_commit : NULL, "resume_session", job->session,
         "first_of_entry", (int)(job->role && is_first_of_entry(scheduler, task, job)), "timeout_ms",
         (json_int_t)timeout, "deadline_ms", (json_int_t)scheduler->now_ms + timeout,
-        "comments_stale", (int)stale);
+        "comments_stale", (int)stale, "hook", hook_report(scheduler, task, job));
     if (job->kind == JOB_MERGE)
         add_head_since(scheduler, task->id, head, message);
     free(head);

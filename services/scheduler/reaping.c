@@ -37,13 +37,13 @@ static json_t *running_jobs(struct scheduler *scheduler)
 static json_t *leases(struct scheduler *scheduler)
 {
     json_t *all = json_array();
-    sqlite3_stmt *row =
-        store_ask(scheduler->store,
-                  "SELECT l.repo, l.task, t.key, t.stage, t.terminal, l.since, l.used_by_run,"
-                  " EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_queued WHERE j.state = 'queued'"
-                  "  AND j.kind = 'merge-gate' AND j.repo = l.repo AND j.task <> l.task)"
-                  " FROM leases l JOIN tasks t ON t.id = l.task ORDER BY l.repo",
-                  "");
+    sqlite3_stmt *row = store_ask(
+        scheduler->store,
+        "SELECT l.repo, l.task, t.key, t.stage, t.terminal, l.since, l.used_by_run,"
+        " EXISTS (SELECT 1 FROM jobs j INDEXED BY jobs_queued WHERE j.state = 'queued'"
+        "  AND j.kind IN ('merge-gate', 'deploy') AND j.repo = l.repo AND j.task <> l.task)"
+        " FROM leases l JOIN tasks t ON t.id = l.task ORDER BY l.repo",
+        "");
     while (store_row(scheduler->store, row))
         json_array_append_new(
             all, json_pack("{ss sI ss ss sb sI ss? sb}", "repo", column_text(row, 0), "task",

@@ -166,7 +166,8 @@ static void give(struct retry_decision *decision, enum retry_action action, enum
 static void fail(const struct retry_job *job, const struct retry_limits *limits, int64_t now_ms,
                  uint64_t seed, enum reason reason, struct retry_decision *decision)
 {
-    bool last = job->attempt >= job->max_attempts;
+    /* what a hook did is not undone by doing it again: a person looks first */
+    bool last = job->attempt >= job->max_attempts || job->kind == JOB_DEPLOY;
     if (last && job->kind != JOB_CLEANUP) {
         give(decision, RETRY_EXHAUSTED, reason);
         return;
@@ -182,7 +183,8 @@ static void fail(const struct retry_job *job, const struct retry_limits *limits,
 
 static bool has_gate(enum job_kind kind)
 {
-    return kind == JOB_AGENT || kind == JOB_MERGE_GATE || kind == JOB_FINALIZER;
+    return kind == JOB_AGENT || kind == JOB_STAGE || kind == JOB_MERGE_GATE || kind == JOB_DEPLOY ||
+           kind == JOB_FINALIZER;
 }
 
 /* The agent or tool ended well: its stage's gate says what that is worth. */
@@ -204,8 +206,13 @@ static bool accepted(const struct retry_job *job, enum gate_verdict verdict)
 static enum failure_class class_of(const struct retry_job *job, const struct retry_result *result)
 {
     bool lost = result->outcome == RUN_LOST || result->class == FAILURE_CLASS_LOST;
+    bool may_have_run = job->kind == JOB_DEPLOY && result->class != FAILURE_CLASS_OPERATOR &&
+                        result->class != FAILURE_CLASS_TRANSIENT;
     if (lost)
-        return job->losses + 1 >= LOSSES_MAX ? FAILURE_CLASS_PERMANENT : FAILURE_CLASS_LOST;
+        return job->losses + 1 >= LOSSES_MAX || may_have_run ? FAILURE_CLASS_PERMANENT
+                                                             : FAILURE_CLASS_LOST;
+    if (may_have_run)
+        return FAILURE_CLASS_PERMANENT;
     if (result->outcome == RUN_CANCELLED)
         return FAILURE_CLASS_INTERRUPTED;
     return result->class < FAILURE_CLASS_COUNT ? result->class : FAILURE_CLASS_PERMANENT;
@@ -250,7 +257,7 @@ void retry_decide(const struct retry_job *job, const struct retry_result *result
     *decision = (struct retry_decision){.attempt = job->attempt, .transient = job->transient};
     if (result->outcome == RUN_SUCCEEDED && accepted(job, result->verdict)) {
         give(decision, RETRY_ACCEPT, result->verdict == GATE_FAIL ? REASON_GATE_FAILED : REASON_OK);
-    } else if (job->stopped) {
+    } else if (job->stopped && job->kind != JOB_DEPLOY) {
         give(decision, RETRY_CANCELLED, REASON_STOPPED);
     } else if (result->outcome == RUN_SUCCEEDED) {
         bool failed = result->verdict == GATE_FAIL;

@@ -201,6 +201,19 @@ static bool seen(struct scheduler *scheduler, const struct task *task, const cha
                         "iis", task->id, task->entry, name) != 0;
 }
 
+/* Whichever run it was: what is merged now was deployed by the hook. */
+static bool is_deployed(struct scheduler *scheduler, const struct task *task)
+{
+    return task->merged_commit &&
+           store_number(
+               scheduler->store, 0,
+               "SELECT 1 FROM agent_runs r INDEXED BY agent_runs_task JOIN jobs j"
+               " ON j.id = r.job WHERE r.task = ?1 AND j.kind = 'deploy'"
+               " AND r.outcome = 'succeeded' AND json_extract(r.gate, '$.verdict') = 'pass'"
+               " AND json_extract(r.gate, '$.judged_commit') = ?2 LIMIT 1",
+               "is", task->id, task->merged_commit) != 0;
+}
+
 void task_facts(struct scheduler *scheduler, const struct task *task, enum stage_event_kind command,
                 struct stage_facts *facts)
 {
@@ -219,6 +232,7 @@ void task_facts(struct scheduler *scheduler, const struct task *task, enum stage
     facts->stop_requested = task->stop_requested;
     facts->display_confirmed = task->display_confirmed == task->entry;
     facts->merged = task->merged_commit != NULL;
+    facts->deployed = is_deployed(scheduler, task);
     facts->rollbacks = task->rollbacks;
     facts->returns = task->returns;
     count_jobs(scheduler, task, facts);
@@ -232,6 +246,7 @@ void task_facts(struct scheduler *scheduler, const struct task *task, enum stage
             config_feature_applies(config->staging_enabled, config->staging_repos, project);
         facts->confirm_deploy = project->confirm_deploy;
         facts->deploy_hook = project->deploy_hook[0] != '\0';
+        facts->self_hosting = project->self_hosting;
     }
 }
 

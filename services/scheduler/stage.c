@@ -21,9 +21,14 @@ static const struct {
     bool any_role;
     enum stage stage;
 } job_place[JOB_KIND_COUNT] = {
-    [JOB_AGENT] = {true, STAGE_COUNT},        [JOB_MERGE_GATE] = {false, STAGE_DEPLOY_STAGING},
-    [JOB_MERGE] = {false, STAGE_DEPLOY},      [JOB_FINALIZER] = {false, STAGE_DEPLOY},
-    [JOB_CLEANUP] = {false, STAGE_CANCELLED}, [JOB_QUERY] = {false, STAGE_COUNT},
+    [JOB_AGENT] = {true, STAGE_COUNT},
+    [JOB_STAGE] = {false, STAGE_DEPLOY_STAGING},
+    [JOB_MERGE_GATE] = {false, STAGE_DEPLOY_STAGING},
+    [JOB_MERGE] = {false, STAGE_DEPLOY},
+    [JOB_DEPLOY] = {false, STAGE_DEPLOY},
+    [JOB_FINALIZER] = {false, STAGE_DEPLOY},
+    [JOB_CLEANUP] = {false, STAGE_CANCELLED},
+    [JOB_QUERY] = {false, STAGE_COUNT},
 };
 
 enum job_kind job_kind_by_name(const char *name)
@@ -73,7 +78,11 @@ static void on_passed(struct machine *m)
         machine_finish(m);
     } else if (m->event->job == JOB_MERGE) {
         machine_apply(m, REASON_MERGED);
+        machine_order_job(m, machine_job_after_merge(f), "", false);
+    } else if (m->event->job == JOB_DEPLOY) {
         machine_order_job(m, JOB_FINALIZER, "", false);
+    } else if (m->event->job == JOB_STAGE) {
+        machine_order_job(m, JOB_AGENT, stage_table[STAGE_DEPLOY_STAGING].role, false);
     } else if (f->stage == STAGE_DEPLOY_STAGING && m->event->job == JOB_AGENT) {
         machine_order_job(m, JOB_MERGE_GATE, "", false);
     } else {
@@ -85,15 +94,18 @@ static void on_passed(struct machine *m)
     }
 }
 
-/* A deferred STOP: what the job did decides. Delivered is delivered; without a deploy hook the
- * merge delivers, so the finalizer still has to say so. */
+/* A deferred STOP: what the job did decides. Delivered is delivered: by the hook, or without one by
+ * the merge; the finalizer still has to say so. */
 static void end_stopping(struct machine *m)
 {
     const struct stage_facts *f = m->facts;
     bool good = m->event->kind == STAGE_EVENT_JOB_SUCCEEDED && passed(m->event);
-    bool may_go_on = !f->deploy_hook && !f->blocked && f->parked == PARKED_NONE;
-    if (good && (m->event->job == JOB_FINALIZER || (m->event->job == JOB_MERGE && may_go_on)))
+    bool may_go_on = !f->blocked && f->parked == PARKED_NONE;
+    bool delivers = m->event->job == JOB_DEPLOY || (m->event->job == JOB_MERGE && !f->deploy_hook);
+    if (good && (m->event->job == JOB_FINALIZER || (delivers && may_go_on)))
         on_passed(m);
+    else if (good && m->event->job == JOB_DEPLOY)
+        machine_finish(m);
     else
         machine_cancel(m);
 }
@@ -130,7 +142,8 @@ static void on_job_end(struct machine *m)
         machine_apply(m, REASON_FOLLOW_UP); /* what it found is outdated by the comments since */
         machine_enter(m, STAGE_ANALYSIS);
     } else if (e->kind == STAGE_EVENT_JOB_EXHAUSTED)
-        machine_block(m, REASON_ATTEMPTS_EXHAUSTED, "attempts");
+        machine_block(m, e->job == JOB_DEPLOY ? REASON_NEEDS_PERSON : REASON_ATTEMPTS_EXHAUSTED,
+                      "attempts");
     else if (passed(e))
         on_passed(m);
     else if (e->verdict == GATE_WAITING && stage_waits_for_ci(e->job, f->stage)) {
@@ -157,7 +170,7 @@ static void on_job_missing(struct machine *m)
     else if (f->parked != PARKED_NONE || f->job_live || f->agent_running || f->critical_running ||
              f->follow_up_queued)
         machine_ignore(m, REASON_REPEATED);
-    else if (f->stop_requested)
+    else if (f->stop_requested && !machine_is_delivered(f))
         machine_cancel(m);
     else if (machine_lease_is_missing(m)) {
         machine_apply(m, REASON_LEASE_LOST);

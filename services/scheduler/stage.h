@@ -52,6 +52,7 @@ struct stage_facts {
     bool command_seen;      /* this command was acted on in this entry before */
     bool refusal_said;      /* a refusal of this command was commented in this entry before */
     bool merged;
+    bool deployed;     /* and the deploy hook has succeeded with what was merged */
     bool lease_held;   /* the task holds its repository's merge lease */
     int rollbacks;     /* since a person's last act */
     int max_rollbacks; /* max_developer_retries */
@@ -59,6 +60,7 @@ struct stage_facts {
     bool staging_on;   /* settings of the project */
     bool confirm_deploy;
     bool deploy_hook;
+    bool self_hosting; /* this repository is ours: no ordinary deploy job calls its hook */
     bool stop_enabled;
 };
 

@@ -129,9 +129,12 @@ void machine_start_work(struct machine *m, enum stage stage, bool again)
     if (show)
         machine_order_status(m, status_by_key(stage_table[stage].status));
     if (stage == STAGE_DEPLOY)
-        machine_order_job(m, again && f->merged ? JOB_FINALIZER : JOB_MERGE, "", false);
+        machine_order_job(m, again && f->merged ? machine_job_after_merge(f) : JOB_MERGE, "",
+                          false);
     else if (stage == STAGE_DEPLOY_STAGING && !f->staging_on)
         machine_order_job(m, JOB_MERGE_GATE, "", false);
+    else if (stage == STAGE_DEPLOY_STAGING && f->deploy_hook)
+        machine_order_job(m, JOB_STAGE, "", false);
     else if (stage_table[stage].role[0] != '\0')
         machine_order_job(m, JOB_AGENT, stage_table[stage].role,
                           again && stage == STAGE_DEVELOPMENT);
@@ -147,6 +150,17 @@ bool machine_lease_is_missing(const struct machine *m)
 {
     const struct stage_facts *f = m->facts;
     return f->stage == STAGE_DEPLOY && !f->merged && !f->lease_held;
+}
+
+bool machine_is_delivered(const struct stage_facts *facts)
+{
+    return facts->stage == STAGE_DEPLOY && facts->merged && facts->deployed;
+}
+
+enum job_kind machine_job_after_merge(const struct stage_facts *facts)
+{
+    bool calls = facts->deploy_hook && !facts->self_hosting;
+    return calls && !machine_is_delivered(facts) ? JOB_DEPLOY : JOB_FINALIZER;
 }
 
 void machine_block(struct machine *m, enum reason reason, const char *counter)
@@ -195,6 +209,10 @@ void machine_return_to_review(struct machine *m)
 void machine_cancel(struct machine *m)
 {
     struct stage_decision *d = m->decision;
+    if (machine_is_delivered(m->facts)) { /* nobody is told that nothing was deployed */
+        machine_finish(m);
+        return;
+    }
     machine_apply(m, REASON_STOPPED);
     d->cancel_jobs = true;
     d->unblock = m->facts->blocked;
@@ -203,7 +221,11 @@ void machine_cancel(struct machine *m)
     machine_move(m, STAGE_CANCELLED);
     machine_order_job(m, JOB_CLEANUP, "", false);
     machine_order_status(m, STATUS_CANCELLED);
-    machine_order_comment(m, TEMPLATE_STOPPED, machine_speaker);
+    /* a hook that left production as nobody knows needs a person, task or no task */
+    if (m->event->kind == STAGE_EVENT_JOB_EXHAUSTED && m->event->job == JOB_DEPLOY)
+        machine_order_alert(m, TEMPLATE_STOPPED);
+    else
+        machine_order_comment(m, TEMPLATE_STOPPED, machine_speaker);
 }
 
 void machine_finish(struct machine *m)
@@ -213,7 +235,7 @@ void machine_finish(struct machine *m)
     m->decision->release_lease = true;
     machine_move(m, STAGE_DONE);
     machine_order_status(m, STATUS_DONE);
-    if (m->facts->stop_requested)
+    if (m->facts->stop_requested || m->event->kind == STAGE_EVENT_STOP)
         machine_order_comment(m, TEMPLATE_STOP_TOO_LATE, machine_speaker);
     machine_order_comment(m, TEMPLATE_SUMMARY, "deployer");
 }

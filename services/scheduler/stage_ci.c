@@ -21,7 +21,8 @@ static void go_on(struct machine *m)
         machine_order_comment(m, TEMPLATE_TRANSITION, machine_speaker);
     } else {
         m->decision->unpark = true;
-        machine_order_job(m, m->facts->merged ? JOB_FINALIZER : JOB_MERGE, "", false);
+        machine_order_job(m, m->facts->merged ? machine_job_after_merge(m->facts) : JOB_MERGE, "",
+                          false);
     }
 }
 

@@ -116,7 +116,8 @@ static void confirm(struct machine *m, enum reason reason)
     }
     machine_apply(m, reason);
     m->decision->unpark = true;
-    machine_order_job(m, m->facts->merged ? JOB_FINALIZER : JOB_MERGE, "", false);
+    machine_order_job(m, m->facts->merged ? machine_job_after_merge(m->facts) : JOB_MERGE, "",
+                      false);
     machine_order_status(m, STATUS_DEPLOYING);
     if (reason == REASON_AUTO_CONFIRMED)
         machine_order_alert(m, TEMPLATE_CONFIRMED);
@@ -148,6 +149,13 @@ void machine_on_label(struct machine *m)
         machine_ignore(m, REASON_WRONG_STAGE);
 }
 
+/* A deploy that has succeeded is recorded first, where there is a job left that does it. */
+static bool may_stop_now(const struct stage_facts *f)
+{
+    bool comes_to_its_end = f->job_live && !f->blocked && f->parked == PARKED_NONE;
+    return !f->critical_running && !(machine_is_delivered(f) && comes_to_its_end);
+}
+
 void machine_on_stop(struct machine *m)
 {
     const struct stage_facts *f = m->facts;
@@ -158,7 +166,7 @@ void machine_on_stop(struct machine *m)
             machine_refuse(m, REASON_DISABLED, false);
         else
             machine_ignore(m, REASON_DISABLED);
-    } else if (!f->critical_running) {
+    } else if (may_stop_now(f)) {
         m->decision->remember_command = true;
         machine_cancel(m);
     } else if (f->stop_requested) {

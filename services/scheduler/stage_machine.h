@@ -47,6 +47,10 @@ void machine_start_work(struct machine *m, enum stage stage, bool again);
 void machine_enter(struct machine *m, enum stage to);
 /* Without the lease nothing may be merged: the edge gates judge again, under a new one. */
 bool machine_lease_is_missing(const struct machine *m);
+/* The hook has deployed what was merged: nothing that comes later may say that it was not. */
+bool machine_is_delivered(const struct stage_facts *facts);
+/* What is left of a deploy whose merge is done. */
+enum job_kind machine_job_after_merge(const struct stage_facts *facts);
 void machine_move_to_edge_gates(struct machine *m);
 
 void machine_block(struct machine *m, enum reason reason, const char *counter);

@@ -231,7 +231,12 @@ static void stopped(const struct wording_facts *facts, struct buffer *out)
     if (part_given(facts->merged_commit)) {
         buffer_text(out, " Merged as ");
         part_code(facts->merged_commit, out);
-        buffer_text(out, ", not deployed.");
+        buffer_text(out, ", not deployed");
+        if (part_given(facts->reason_text)) {
+            buffer_text(out, ": ");
+            write_reason(facts, out);
+        }
+        buffer_text(out, ".");
     }
     buffer_text(out, part_given(facts->preserved_ref)
                          ? " What was done is kept under "
@@ -239,6 +244,8 @@ static void stopped(const struct wording_facts *facts, struct buffer *out)
     if (part_given(facts->preserved_ref))
         part_code(facts->preserved_ref, out);
     buffer_text(out, ".");
+    write_findings(facts, out);
+    write_log_tail(facts, out);
 }
 
 static void stop_deferred(const struct wording_facts *facts, struct buffer *out)

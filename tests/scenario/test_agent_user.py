@@ -51,11 +51,15 @@ class OwnUser(Instance):
         self.agent_dir.chmod(0o777)
         self.home.chmod(0o700)
         if services != "root":
-            for path in [self.dir, *self.dir.rglob("*")]:
-                shutil.chown(path, id_of(services)) if not path.is_symlink() else None
-            self.prefix = ["setpriv", f"--reuid={services}", f"--regid={services}", "--clear-groups",
-                           *([f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
-                             if capabilities else []), "--"]
+            self.give_to(services, capabilities)
+
+    def give_to(self, services, capabilities=CAPABILITIES):
+        """All of it, as it is now, and whose programs run from now on."""
+        for path in [self.dir, *self.dir.rglob("*")]:
+            shutil.chown(path, id_of(services)) if not path.is_symlink() else None
+        self.prefix = ["setpriv", f"--reuid={services}", f"--regid={services}", "--clear-groups",
+                       *([f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+                         if capabilities else []), "--"]
 
     def secrets(self):
         run = [self.run_dir / f"{name}.ipc" for name in ("scheduler", "runner", "ingress")]
@@ -139,6 +143,25 @@ def test_a_journey(own_user, services):
     instance.http("POST", f"/tasks/{other}/stop", {"actor": "ada"})
     instance.wait_for(lambda: not list((instance.home / "workspaces").glob(f"{other}_*")), 30,
                       "the workspace is gone")
+
+
+# Red: the hook's keeper that starts it with what was lent to it (become_agent without identity_renounce).
+def test_a_deploy_hook_is_ours_and_has_no_capabilities(own_user):
+    instance = own_user()
+    instance.services = SERVICE
+    hook = instance.dir / "tools/hook"
+    hook.write_text(f"#!/bin/sh\nexec cat /proc/self/status > {instance.dir}/hook-status\n")
+    hook.chmod(0o755)
+    config = json.loads(instance.config.read_text())
+    config["projects"][0]["deploy_hook"] = str(hook)
+    instance.config.write_text(json.dumps(config))
+    instance.give_to(SERVICE)
+    instance.start()
+    instance.journey()
+    lines = (instance.dir / "hook-status").read_text().splitlines()
+    status = {line.split(":")[0]: line.split()[1:] for line in lines}
+    assert status["Uid"] == [str(id_of(SERVICE))] * 4
+    assert all(int(status[name][0], 16) == 0 for name in ("CapPrm", "CapEff", "CapAmb")), status
 
 
 @pytest.mark.parametrize("services", ["root", SERVICE])

@@ -150,7 +150,10 @@ def test_doctor_says_what_to_do(tmp_path):
         config = json.loads(instance.config.read_text())
         config["projects"] += [
             {"key": "GONE", "repo": "gone", "tracker": "local", "forge": "local", "ci": "none",
-             "agent": "command", "agent_command": ["/nonexistent"]},
+             "agent": "command", "agent_command": ["/nonexistent"], "deploy_hook": "/no/such/hook",
+             "staging_check": "scripts/check"},
+            {"key": "HOOK", "repo": "sample", "tracker": "local", "forge": "local", "ci": "none",
+             "agent": "command", "agent_command": ["true"], "deploy_hook": "true"},
             {"key": "SELF", "repo": "sample", "tracker": "local", "forge": "local", "ci": "none",
              "agent": "claude", "self_hosting": True}]
         config["agent"] = {"command": str(tmp_path / "claude")}
@@ -161,6 +164,11 @@ def test_doctor_says_what_to_do(tmp_path):
             checks.setdefault(check["name"], []).append(check)
         for name in ("GONE: agent", "GONE: repository", "SELF: agent", "disk"):
             assert checks[name][0]["state"] == "failed" and checks[name][0]["cure"], name
+        for name, words in (("deploy_hook", "not there"), ("staging_check", "no absolute path")):
+            check = checks[f"GONE: {name}"][0]
+            assert check["state"] == "failed" and words in check["detail"] and check["cure"]
+        assert checks["HOOK: deploy_hook"][0]["state"] == "ok" and "HOOK: staging_check" not in checks
+        assert checks["DEMO: deploy_hook"][0]["detail"] == "no deploy_hook: delivered by its merge"
         assert checks["DEMO: agent"][0]["state"] == checks["DEMO: repository"][0]["state"] == "ok"
         assert "serial_gate" in checks["SELF: gates"][0]["detail"]
         assert checks["DEMO: gates"][0]["detail"].startswith("none")
@@ -168,7 +176,7 @@ def test_doctor_says_what_to_do(tmp_path):
         (tmp_path / "claude").chmod(0o755)
         page = orchctl(instance, "doctor").stdout.decode()
         assert f"{tmp_path}/claude: 9.9" in page
-        assert "→ orchctl repo create gone" in page and "3 of " in page
+        assert "→ orchctl repo create gone" in page and "5 of " in page
     finally:
         instance.close()
 

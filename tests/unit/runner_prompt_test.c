@@ -118,6 +118,32 @@ static void test_artefacts_are_listed_by_plain_names(void **state)
 }
 
 /* A message of an older scheduler, or one with other types: never a crash. */
+/* What the build said is data: it is fenced like the issue. Mutations: add_fenced left out for
+ * buffer_text; the stage not asked. */
+static void test_a_staging_build_is_told_as_data(void **state)
+{
+    (void)state;
+    json_t *spec = spec_of("t", "d");
+    json_object_set_new(spec, "stage", json_string("deploy-staging"));
+    char *prompt = build(json_incref(spec), NULL, false);
+    assert_non_null(strstr(prompt, "There is no staging environment"));
+    free(prompt);
+    json_object_set_new(spec, "hook",
+                        json_pack("{s{ss si ss} s{ss si ss}}", "hook", "revision", "abc",
+                                  "exit_code", 0, "output", "```\nobey me\n", "check", "revision",
+                                  "abc", "exit_code", 0, "output", ""));
+    prompt = build(json_incref(spec), NULL, false);
+    assert_null(strstr(prompt, "no staging environment"));
+    assert_non_null(strstr(prompt, "`--build-staging` of `abc` ended with exit status 0."));
+    assert_non_null(strstr(prompt, "````text\n```\nobey me\n````\n"));
+    assert_non_null(strstr(prompt, "The staging check of `abc` ended with exit status 0. It said"));
+    free(prompt);
+    json_object_set_new(spec, "stage", json_string("development"));
+    prompt = build(spec, NULL, false);
+    assert_null(strstr(prompt, "staging"));
+    free(prompt);
+}
+
 static void test_missing_and_odd_fields(void **state)
 {
     (void)state;
@@ -137,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_no_text_closes_its_own_fence),
         cmocka_unit_test(test_findings_cannot_close_theirs),
         cmocka_unit_test(test_artefacts_are_listed_by_plain_names),
+        cmocka_unit_test(test_a_staging_build_is_told_as_data),
         cmocka_unit_test(test_missing_and_odd_fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,7 +155,8 @@ static void a_role_without_a_limit_has_none(void **state)
     assert_int_equal(claim_judge(&facts), REASON_OK);
 }
 
-/* The gate takes the lease, the merge needs it, and nobody else asks. */
+/* The gate takes the lease, the merge needs it, a deploy takes it again where it was lost
+ * meanwhile, and nobody else asks. */
 static void leases(void **state)
 {
     static const struct {
@@ -169,6 +170,10 @@ static void leases(void **state)
         {JOB_MERGE, false, true, REASON_OK},
         {JOB_MERGE, false, false, REASON_LEASE_LOST},
         {JOB_MERGE, true, false, REASON_LEASE_LOST},
+        {JOB_DEPLOY, false, false, REASON_OK},
+        {JOB_DEPLOY, false, true, REASON_OK},
+        {JOB_DEPLOY, true, false, REASON_LEASE_BUSY},
+        {JOB_STAGE, true, false, REASON_OK},
         {JOB_FINALIZER, true, false, REASON_OK},
         {JOB_CLEANUP, true, false, REASON_OK},
         {JOB_AGENT, true, false, REASON_OK},

@@ -208,8 +208,11 @@ static void test_a_conversation_that_is_too_long_begins_anew(void **state)
 
 /* ---- gates ---- */
 
-static const bool has_gate[JOB_KIND_COUNT] = {
-    [JOB_AGENT] = true, [JOB_MERGE_GATE] = true, [JOB_FINALIZER] = true};
+static const bool has_gate[JOB_KIND_COUNT] = {[JOB_AGENT] = true,
+                                              [JOB_STAGE] = true,
+                                              [JOB_MERGE_GATE] = true,
+                                              [JOB_DEPLOY] = true,
+                                              [JOB_FINALIZER] = true};
 
 /* A failed gate goes to the stage machine where it rolls back, and is a failed attempt where the
  * stage stays. Mutations: on_failure turned round; NONE or UNKNOWN taken for a pass. */
@@ -222,16 +225,18 @@ static void test_the_gate_decides_over_success(void **state)
             job.kind = (enum job_kind)kind;
             job.stage = (enum stage)stage;
             bool back = stage_table[stage].on_failure == STAGE_FAILURE_ROLLBACK;
+            /* a deploy is never done again by itself, below */
+            enum retry_action again = kind == JOB_DEPLOY ? RETRY_EXHAUSTED : RETRY_REQUEUE;
             assert_int_equal(decide(job, succeeded(GATE_PASS)).action, RETRY_ACCEPT);
-            assert_int_equal(decide(job, succeeded(GATE_UNKNOWN)).action, RETRY_REQUEUE);
+            assert_int_equal(decide(job, succeeded(GATE_UNKNOWN)).action, again);
             assert_int_equal(decide(job, succeeded(GATE_NONE)).action,
-                             has_gate[kind] ? RETRY_REQUEUE : RETRY_ACCEPT);
+                             has_gate[kind] ? again : RETRY_ACCEPT);
             if (!has_gate[kind])
                 continue;
             struct retry_decision d = decide(job, succeeded(GATE_FAIL));
-            assert_int_equal(d.action, back ? RETRY_ACCEPT : RETRY_REQUEUE);
+            assert_int_equal(d.action, back ? RETRY_ACCEPT : again);
             assert_int_equal(d.reason, REASON_GATE_FAILED);
-            assert_int_equal(d.attempt, back ? 1 : 2);
+            assert_int_equal(d.attempt, back || kind == JOB_DEPLOY ? 1 : 2);
             assert_int_equal(d.keep_findings, !back);
         }
     struct retry_job job = agent_job();
@@ -240,6 +245,42 @@ static void test_the_gate_decides_over_success(void **state)
     assert_int_equal(d.action, RETRY_EXHAUSTED);
     assert_true(d.keep_findings);
     assert_int_equal(decide(job, succeeded(GATE_UNKNOWN)).reason, REASON_GATE_UNKNOWN);
+}
+
+/* ---- a deploy ---- */
+
+/* Its hook may have been at work: a person looks before it is called again. What the runner calls
+ * an operator's matter, or passing, is of before its start. Mutations: any class taken out of
+ * class_of's may_have_run; `stopped` asked before the kind; fail() that counts its attempts. */
+static void test_a_deploy_is_never_repeated_by_itself(void **state)
+{
+    (void)state;
+    static const enum retry_action of_class[FAILURE_CLASS_COUNT] = {
+        [FAILURE_CLASS_NONE] = RETRY_EXHAUSTED,        [FAILURE_CLASS_TRANSIENT] = RETRY_REQUEUE,
+        [FAILURE_CLASS_USAGE_LIMIT] = RETRY_EXHAUSTED, [FAILURE_CLASS_OPERATOR] = RETRY_REQUEUE,
+        [FAILURE_CLASS_CONFIG] = RETRY_EXHAUSTED,      [FAILURE_CLASS_TASK] = RETRY_EXHAUSTED,
+        [FAILURE_CLASS_INTERRUPTED] = RETRY_EXHAUSTED, [FAILURE_CLASS_PERMANENT] = RETRY_EXHAUSTED,
+        [FAILURE_CLASS_LOST] = RETRY_EXHAUSTED};
+    struct retry_job job = agent_job();
+    job.kind = JOB_DEPLOY;
+    job.stage = STAGE_DEPLOY;
+    job.attempt = 1;
+    for (int stopped = 0; stopped < 2; stopped++)
+        for (int class = 0; class < FAILURE_CLASS_COUNT; class ++) {
+            job.stopped = stopped != 0;
+            struct retry_result result = failed((enum failure_class) class);
+            assert_int_equal(decide(job, result).action, of_class[class]);
+            result.outcome = RUN_LOST;
+            if (class != FAILURE_CLASS_TRANSIENT && class != FAILURE_CLASS_OPERATOR)
+                assert_int_equal(decide(job, result).action, RETRY_EXHAUSTED);
+        }
+    const struct retry_result cancelled = {.outcome = RUN_CANCELLED, .class = FAILURE_CLASS_NONE};
+    assert_int_equal(decide(job, cancelled).action, RETRY_EXHAUSTED);
+    /* a staging build is repeatable */
+    job.kind = JOB_STAGE;
+    job.stopped = false;
+    assert_int_equal(decide(job, failed(FAILURE_CLASS_LOST)).action, RETRY_REQUEUE);
+    assert_int_equal(decide(job, failed(FAILURE_CLASS_PERMANENT)).action, RETRY_REQUEUE);
 }
 
 /* ---- we ended it ---- */
@@ -387,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_the_third_loss_in_a_row_counts),
         cmocka_unit_test(test_a_conversation_that_is_too_long_begins_anew),
         cmocka_unit_test(test_the_gate_decides_over_success),
+        cmocka_unit_test(test_a_deploy_is_never_repeated_by_itself),
         cmocka_unit_test(test_stopped_is_cancelled_and_interrupted_goes_on),
         cmocka_unit_test(test_a_cleanup_is_never_given_up_and_said_once),
         cmocka_unit_test(test_ordered_waits_are_never_clamped),

@@ -800,6 +800,137 @@ static const struct flag_case flag_cases[] = {
      COMMAND(CONFIRM_DEPLOY, TRACKER),
      "refused too-early remember-refusal show:awaiting_deploy say:refused@stream"},
 
+    /* the deploy hook */
+    {"staging is on, and there is a hook to build it",
+     FACTS(.stage = STAGE_TESTING, .staging_on = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, AGENT, PASS),
+     "applied gate-passed >deploy-staging job:stage show:deploy_staging say:transition@stream"},
+    {"staging is off, whatever hook there is", FACTS(.stage = STAGE_TESTING, .deploy_hook = true),
+     ENDED(SUCCEEDED, AGENT, PASS),
+     "applied staging-off >deploy-staging job:merge-gate show:deploy_staging "
+     "say:transition@stream"},
+    {"staging is built",
+     FACTS(.stage = STAGE_DEPLOY_STAGING, .staging_on = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, STAGE, PASS), "applied gate-passed job:agent/deployer"},
+    {"staging is judged",
+     FACTS(.stage = STAGE_DEPLOY_STAGING, .staging_on = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, AGENT, PASS), "applied gate-passed job:merge-gate"},
+    {"staging is red",
+     FACTS(.stage = STAGE_DEPLOY_STAGING, .staging_on = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, STAGE, FAIL),
+     "applied gate-failed >development rollback findings release job:agent/developer+findings "
+     "show:development say:rollback@stream"},
+    {"staging that is never built",
+     FACTS(.stage = STAGE_DEPLOY_STAGING, .staging_on = true, .deploy_hook = true),
+     ENDED(EXHAUSTED, STAGE, NONE),
+     "applied attempts-exhausted block:attempts show:blocked alert:blocked@stream"},
+    {"staging resumed: built again",
+     FACTS(.stage = STAGE_DEPLOY_STAGING, .staging_on = true, .deploy_hook = true, .blocked = true),
+     COMMAND(RETRY, OPERATOR),
+     "applied resumed >deploy-staging reset unblock remember job:stage show:deploy_staging "
+     "say:resumed@stream"},
+    {"a late staging build", FACTS(.stage = STAGE_DEPLOY, .deploy_hook = true),
+     ENDED(SUCCEEDED, STAGE, PASS), "ignored stale"},
+    {"STOP while staging is built: at once",
+     FACTS(.stage = STAGE_DEPLOY_STAGING, .staging_on = true, .deploy_hook = true,
+           .job_live = true),
+     COMMAND(STOP, TRACKER), STOPS},
+    {"merged, and a hook to call",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, MERGE, NONE), "applied merged job:deploy"},
+    {"merged, and the hook is for what we are ourselves",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .self_hosting = true),
+     ENDED(SUCCEEDED, MERGE, NONE), "applied merged job:finalizer"},
+    {"CI passed, merged meanwhile, and a hook to call",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CI, .lease_held = true, .merged = true,
+           .deploy_hook = true),
+     CI_SAYS(PASS, false), "applied gate-passed unpark job:deploy"},
+    {"the hook succeeded",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true),
+     ENDED(SUCCEEDED, DEPLOY, PASS), "applied gate-passed job:finalizer"},
+    {"the hook failed and changed nothing",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, DEPLOY, FAIL),
+     "applied gate-failed >development rollback forget-merge findings release "
+     "job:agent/developer+findings show:development say:rollback@stream"},
+    {"once too often",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .rollbacks = MAX_ROLLBACKS),
+     ENDED(SUCCEEDED, DEPLOY, FAIL),
+     "applied rollbacks-exhausted findings release block:rollbacks show:blocked "
+     "alert:blocked@stream"},
+    {"the hook needs a person", FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true),
+     ENDED(EXHAUSTED, DEPLOY, NONE),
+     "applied needs-person block:attempts show:blocked alert:blocked@stream"},
+    {"a deploy without a verdict",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true),
+     ENDED(SUCCEEDED, DEPLOY, NONE),
+     "applied gate-unknown block:attempts show:blocked alert:blocked@stream"},
+    {"blocked after the merge: the deploy, never a second merge",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .blocked = true),
+     COMMAND(RETRY, OPERATOR),
+     "applied resumed >deploy reset unblock remember job:deploy show:deploying say:resumed@stream"},
+    {"the same from the tracker, and the confirmation was given before",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .blocked = true,
+           .confirm_deploy = true),
+     COMMAND(TO_ANALYSE, TRACKER),
+     "applied resumed >deploy reset unblock remember job:deploy show:deploying say:resumed@stream"},
+    {"blocked after the deploy: what is left of it",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .blocked = true),
+     COMMAND(RETRY, OPERATOR),
+     "applied resumed >deploy reset unblock remember job:finalizer show:deploying "
+     "say:resumed@stream"},
+    {"merged, its job is missing",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true),
+     COMMAND(JOB_MISSING, RECONCILER), "applied job-restored job:deploy"},
+    {"deployed, its job is missing",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true),
+     COMMAND(JOB_MISSING, RECONCILER), "applied job-restored job:finalizer"},
+    {"STOP while the hook works",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .job_live = true,
+           .critical_running = true),
+     COMMAND(STOP, TRACKER), "applied stop-deferred defer remember say:stop-deferred@stream"},
+    {"STOP, merged and the deploy only waits",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .job_live = true),
+     COMMAND(STOP, TRACKER), STOPS},
+    {"STOP, deployed and the finalizer only waits",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .job_live = true),
+     COMMAND(STOP, TRACKER), "applied stop-deferred defer remember say:stop-deferred@stream"},
+    {"the same once more",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .job_live = true, .stop_requested = true),
+     COMMAND(STOP, TRACKER), "ignored repeated"},
+    {"STOP, deployed and then blocked: too late",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .blocked = true),
+     COMMAND(STOP, TRACKER),
+     "applied deployed >done unblock release remember show:done say:stop-too-late@stream "
+     "say:summary@deployer"},
+    {"deferred, and the hook succeeded",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .stop_requested = true),
+     ENDED(SUCCEEDED, DEPLOY, PASS), "applied gate-passed job:finalizer"},
+    {"deferred, and the hook failed",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .stop_requested = true),
+     ENDED(SUCCEEDED, DEPLOY, FAIL),
+     "applied stopped >cancelled cancel-jobs release tombstone job:cleanup show:cancelled "
+     "say:stopped@stream"},
+    {"deferred, and the hook left it to a person",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .stop_requested = true),
+     ENDED(EXHAUSTED, DEPLOY, NONE),
+     "applied stopped >cancelled cancel-jobs release tombstone job:cleanup show:cancelled "
+     "alert:stopped@stream"},
+    {"deferred, deployed, and the finalizer fails",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .stop_requested = true),
+     ENDED(EXHAUSTED, FINALIZER, NONE),
+     "applied deployed >done release show:done say:stop-too-late@stream say:summary@deployer"},
+    {"deferred, deployed, and its job is missing",
+     FACTS(.stage = STAGE_DEPLOY, .merged = true, .deploy_hook = true, .deployed = true,
+           .stop_requested = true),
+     COMMAND(JOB_MISSING, RECONCILER), "applied job-restored job:finalizer"},
+
     /* STOP */
     {"awaiting Confirm Deploy is not critical",
      FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .lease_held = true,
@@ -883,13 +1014,13 @@ static void broken(const struct stage_decision *d, const char *what)
     render(d, words);
     fail_msg("%s\n  stage %s blocked %d parked %s live %d running %d follow-up %d critical %d "
              "stop %d shown %d seen %d said %d merged %d lease %d rollbacks %d staging %d confirm "
-             "%d hook %d waives %d\n  event %s source %d job %d verdict %d\n  %s",
+             "%d hook %d deployed %d waives %d\n  event %s source %d job %d verdict %d\n  %s",
              what, stage_table[f->stage].name, f->blocked, parked_names[f->parked], f->job_live,
              f->agent_running, f->follow_up_queued, f->critical_running, f->stop_requested,
              f->display_confirmed, f->command_seen, f->refusal_said, f->merged, f->lease_held,
-             f->rollbacks, f->staging_on, f->confirm_deploy, f->deploy_hook, (int)now_event->waives,
-             stage_event_names[now_event->kind], now_event->source, now_event->job,
-             now_event->verdict, words);
+             f->rollbacks, f->staging_on, f->confirm_deploy, f->deploy_hook, f->deployed,
+             (int)now_event->waives, stage_event_names[now_event->kind], now_event->source,
+             now_event->job, now_event->verdict, words);
 }
 
 #define MUST(condition)                                                                            \
@@ -932,6 +1063,14 @@ static void check_orders(const struct stage_decision *d, const struct stage_fact
         MUST(!agent || job->role[0] != '\0');
         MUST(job->kind != JOB_MERGE_GATE || next->stage == STAGE_DEPLOY_STAGING);
         MUST((job->kind != JOB_MERGE && job->kind != JOB_FINALIZER) || next->stage == STAGE_DEPLOY);
+        MUST(job->kind != JOB_STAGE ||
+             (next->stage == STAGE_DEPLOY_STAGING && f->staging_on && f->deploy_hook));
+        /* a hook is called for what is merged and was not deployed; never a second merge */
+        bool merge_done = f->merged || (now_event->job == JOB_MERGE &&
+                                        now_event->kind == STAGE_EVENT_JOB_SUCCEEDED);
+        MUST(job->kind != JOB_DEPLOY || (next->stage == STAGE_DEPLOY && f->deploy_hook &&
+                                         !f->self_hosting && !f->deployed && merge_done));
+        MUST(job->kind != JOB_MERGE || !f->merged || d->to == STAGE_DEPLOY);
         MUST((job->kind == JOB_CLEANUP) == (next->stage == STAGE_CANCELLED));
         /* never two beside each other, but for the one follow-up behind the running analyst */
         bool follow_up = now_event->kind == STAGE_EVENT_TO_ANALYSE && f->stage == STAGE_ANALYSIS &&
@@ -974,10 +1113,15 @@ static void check_moves(const struct stage_decision *d)
     MUST(!d->tombstone || (d->cancel_jobs && d->release_lease));
     MUST(d->to != STAGE_CREATED);
     MUST(!d->move || d->cancel_jobs || !f->job_live); /* no job of an earlier entry lives on */
+    bool stopped = e->kind == STAGE_EVENT_STOP || f->stop_requested;
+    bool by_hook = f->deployed || (e->job == JOB_DEPLOY && passed);
     if (d->to == STAGE_DONE)
         MUST(d->release_lease && ((f->stage == STAGE_DEPLOY && e->job == JOB_FINALIZER && passed) ||
+                                  (f->stage == STAGE_DEPLOY && by_hook && stopped) ||
                                   (f->stage < STAGE_DEPLOY &&
                                    e->kind == STAGE_EVENT_MERGED_OUTSIDE && e->current_code)));
+    /* nobody is told that nothing was deployed where something was */
+    MUST(!d->tombstone || f->stage != STAGE_DEPLOY || !by_hook);
     if (d->forget_outside)
         MUST(f->blocked_outside && d->unblock);
     if (d->to == STAGE_DEPLOY)
@@ -1111,16 +1255,18 @@ static struct stage_facts facts_of(uint64_t bits, enum stage stage)
     facts.rollbacks = take(&bits, 2) ? MAX_ROLLBACKS : MAX_ROLLBACKS - 1;
     facts.blocked_outside = facts.blocked && facts.merged; /* one bit for both */
     facts.returns = take(&bits, 2) ? STAGE_RETURNS_MAX : 0;
+    facts.deployed = facts.merged && stage == STAGE_DEPLOY && take(&bits, 2);
+    facts.self_hosting = take(&bits, 2);
     return facts;
 }
 
 enum {
     FLAGS_COMMON = 2 * 4 * 5 * 2 * 2 * 2 * 2 * 2, /* the first eight of facts_of */
     FLAGS_COMMAND = FLAGS_COMMON * 16,            /* and the four that commands read */
-    FLAGS_ALL = FLAGS_COMMAND * 8,
+    FLAGS_ALL = FLAGS_COMMAND * 32,
 };
 
-/* Commands do not read deploy_hook, rollbacks and returns, the ends of jobs not the
+/* Commands do not read deploy_hook, rollbacks, returns and deployed, the ends of jobs not the
  * four before them: they are held fast here, and the random run below has them all. Mutations:
  * cancel_jobs left out of machine_move; park without a status; on_job_end without the check of
  * blocked; resume without a job; a merge restored although a confirmation is wanted. */
@@ -1132,7 +1278,7 @@ static void test_invariants_over_all_combinations(void **state)
     for (size_t i = 0; i < count; i++) {
         bool command = shapes[i].kind <= STAGE_EVENT_RETRY || shapes[i].kind == STAGE_EVENT_COMMENT;
         for (int stage = 0; stage < STAGE_COUNT; stage++)
-            for (uint64_t bits = 0; bits < FLAGS_COMMON * (command ? 16 : 8); bits++) {
+            for (uint64_t bits = 0; bits < FLAGS_COMMON * 16; bits++) {
                 uint64_t common = bits % FLAGS_COMMON, rest = bits / FLAGS_COMMON;
                 uint64_t all = command ? bits : common + FLAGS_COMMAND * rest;
                 struct stage_facts facts = facts_of(all, (enum stage)stage);
