@@ -92,6 +92,23 @@ class Instance:
             "Start")
         git(work, "push", "-q", str(self.repo), "main")
 
+    def with_hook(self):
+        """Before the start: a deploy hook that takes down what it deploys, a commit a line, and calls healthy
+        what stands there."""
+        hook = self.dir / "deploy-hook"
+        hook.write_text(f"#!/bin/sh\ncase $1 in\n--deploy) echo $GIT_SHA >>{self.dir}/deployed ;;\n"
+                        f"*) grep -qx $GIT_SHA {self.dir}/deployed ;;\nesac\n")
+        hook.chmod(0o755)
+        config = json.loads(self.config.read_text())
+        config["projects"][0]["deploy_hook"] = str(hook)
+        self.config.write_text(json.dumps(config))
+        return self
+
+    def deployed(self):
+        """Commits, in order, as often as they were deployed."""
+        path = self.dir / "deployed"
+        return path.read_text().split() if path.exists() else []
+
     def plan(self, plan):
         """What the scripted agent does, by role."""
         (self.agent_dir / "plan.json").write_text(json.dumps(plan))

@@ -58,6 +58,14 @@ def check_forge(instance, task):
         raise AssertionError(f"not merged: {commit}")
 
 
+def check_deploys(instance, task):
+    """By the hook, of what was merged, once: whoever was killed meanwhile."""
+    pulls = [json.loads(path.read_text()) for path in (instance.repo / "pull-requests").glob("*.json")]
+    merges = [pull["merge_commit"] for pull in pulls if pull["head"] == task["branch"] and pull["merged"]]
+    counts = [instance.deployed().count(commit) for commit in merges]
+    assert counts == [1] * len(merges) and counts, f"{task['branch']} was deployed {counts} times"
+
+
 def check_commits(instance, task):
     """One commit per run at most: the trailer says whose."""
     trailers = git(instance.repo, "log", "--format=%(trailers:key=Orch-Run,valueonly)",

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from harness import ROOT, SERVICES
-from invariants import check_all, check_end
+from invariants import check_all, check_deploys, check_end
 from journeys import Journeys, runs_under_way
 
 ROUNDS = int(os.environ.get("ORCH_STORM_ROUNDS", "20"))
@@ -73,7 +73,7 @@ def kill_at_point(instance, journeys, name):
 
 def test_storm(make_instance):
     source = random.Random(SEED)
-    instance = make_instance(plan={"reviewer": {"reject": 1}, "developer": {"sleep_s": 0.2}}).start()
+    instance = make_instance(plan={"reviewer": {"reject": 1}, "developer": {"sleep_s": 0.2}}).with_hook().start()
     journeys, hits, missed = Journeys(instance), Counter(), Counter()
     points = [name for name in crash_points() if not name.startswith(("keeper-", "cleanup-"))]
     source.shuffle(points)
@@ -95,6 +95,7 @@ def test_storm(make_instance):
         print(f"  {name:28} not reached {count} times")
     for key in journeys.done:
         check_all(instance, key, rejections=1)
+        check_deploys(instance, instance.task(key))
 
 
 def left_over(instance):

@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 
 from harness import SERVICES, git
-from invariants import (check_comments, check_commits, check_jobs, check_runs, check_transitions,
-                        dropped_starts)
+from invariants import (check_comments, check_commits, check_deploys, check_jobs, check_runs,
+                        check_transitions, dropped_starts)
 from people import People
 from test_ci import hang_ci
 from test_storm import POINT_WAIT_S, crash_points, kill_at_random, left_over
@@ -93,6 +93,7 @@ def check_ended(instance, key, way, blocked):
     assert all(pull["state"] == "closed" for pull in own), own
     if task["stage"] == "done":
         assert own and own[0]["merged"], f"{key} is done without a merge"
+        check_deploys(instance, task)
         if not blocked:
             check_done(instance, key, task, way)
     else:
@@ -120,8 +121,9 @@ def test_storm_pipeline(make_instance):
     instance = make_instance(
         plan={"reviewer": {"reject": REJECTIONS}, **{role: {"sleep_s": 0.2} for role in ("developer", "tester")}},
         project={"confirm_deploy": True, "ci": "required"},
-        keys={"auto_label": {"enabled": True, "repos": "*"}, "reconciler": {"interval_s": 1}}).start()
+        keys={"auto_label": {"enabled": True, "repos": "*"}, "reconciler": {"interval_s": 1}}).with_hook()
     hang_ci(instance, "pending")
+    instance.start()
     people, hits, missed = People(instance, SEED), Counter(), Counter()
     points = crash_points()
     source.shuffle(points)
