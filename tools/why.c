@@ -8,7 +8,7 @@
 
 struct answer {
     const char *waits_for, *reason, *since, *who;
-    char next[160], run[120];
+    char next[240], run[120];
 };
 
 static const json_t *row_in_state(const json_t *task, const char *state)
@@ -99,29 +99,40 @@ static void say_blocked(struct answer *answer, const json_t *task)
              key ? key : "KEY");
 }
 
-static bool begins(const char *text, const char *word)
+static const struct wait {
+    const char *code, *waits_for, *who, *next;
+} waits[] = {
+#define WAIT(code, waits_for, who, next) {code, waits_for, who, next},
+#include "protocol/waits.def"
+#undef WAIT
+};
+
+/* By the code of "code: text"; the first row where there is none. */
+static const struct wait *wait_of(const char *reason)
 {
-    return text && strncmp(text, word, strlen(word)) == 0;
+    size_t size = reason ? strcspn(reason, ":") : 0;
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
+        if (strlen(waits[i].code) == size && strncmp(waits[i].code, reason, size) == 0)
+            return &waits[i];
+    }
+    return waits;
+}
+
+bool why_knows(const char *code)
+{
+    return strcmp(wait_of(code)->code, code) == 0;
 }
 
 static void say_queued(struct answer *answer, const json_t *queue, const json_t *job)
 {
     answer->reason = queue_reason(queue, job);
     answer->since = text_field(job, "created_at");
-    answer->waits_for = "its turn in the queue";
-    answer->who = "nobody has to: it goes on by itself";
-    if (begins(answer->reason, "operator") || begins(answer->reason, "pause") ||
-        begins(answer->reason, "frozen") || begins(answer->reason, "freeze") ||
-        begins(answer->reason, "budget"))
-        answer->who = "an operator";
-    if (begins(answer->reason, "dependency-"))
-        answer->who = "a person: Depends-On in the description names what cannot be waited for";
+    const struct wait *wait = wait_of(answer->reason);
     const char *not_before = text_field(job, "not_before");
-    if (not_before)
-        snprintf(answer->next, sizeof answer->next, "it is claimed, not before %s", not_before);
-    else
-        snprintf(answer->next, sizeof answer->next, "its %s is started",
-                 text_field(job, "role") ? text_field(job, "role") : text_field(job, "kind"));
+    answer->waits_for = wait->waits_for;
+    answer->who = wait->who;
+    snprintf(answer->next, sizeof answer->next, "%s%s%s", wait->next,
+             not_before ? ", not before " : "", not_before ? not_before : "");
 }
 
 static void say_running(struct answer *answer, const json_t *task, const json_t *job)

@@ -3,6 +3,7 @@
 #ifndef ORCH_CTL_WHY_H
 #define ORCH_CTL_WHY_H
 
+#include <stdbool.h>
 #include <jansson.h>
 #include "lib/buffer.h"
 #include "tools/text.h"
@@ -13,6 +14,9 @@ json_t *why_task(const json_t *task, const json_t *queue);
 
 /* The same for an issue of the built-in tracker that is no task yet. */
 json_t *why_issue(const json_t *issue);
+
+/* Whether a queued job's reason of this code has words of its own. */
+bool why_knows(const char *code);
 
 void why_text(const json_t *why, const struct view *view, struct buffer *out);
 

@@ -184,7 +184,8 @@ static void every_wait_is_explained(void **state)
         HEAD "\"stage\":\"review\",\"blocked\":null,\"parked\":null,\"jobs\":[{\"id\":4,"
              "\"state\":\"done\"},{\"id\":5,\"state\":\"queued\",\"role\":\"reviewer\","
              "\"reason\":\"old: one\",\"created_at\":\"c\"}]}";
-    static const char queue[] = "{\"queued\":[{\"job\":5,\"reason\":\"limit: full\"}]}";
+    static const char queue[] =
+        "{\"queued\":[{\"job\":5,\"reason\":\"serial-gate: D-0 is first\"}]}";
     static const char running[] =
         HEAD "\"stage\":\"testing\",\"blocked\":null,\"parked\":null,\"jobs\":[{\"id\":5,"
              "\"state\":\"running\",\"role\":\"tester\",\"run\":\"r\",\"claimed_at\":\"c\"}]}";
@@ -198,8 +199,10 @@ static void every_wait_is_explained(void **state)
     assert_why(parked, NULL, "next", "orchctl approve D-1");
     assert_why(parked, NULL, "who", "a person");
     assert_why(queued, NULL, "reason", "old: one");
-    assert_why(queued, queue, "reason", "limit: full");
-    assert_why(queued, queue, "next", "reviewer");
+    assert_why(queued, NULL, "waits_for", "its turn");
+    assert_why(queued, queue, "reason", "serial-gate: D-0 is first");
+    assert_why(queued, queue, "who", "whoever can act on that one");
+    assert_why(queued, queue, "next", "done or cancelled");
     assert_why(running, NULL, "waits_for", "agent");
     assert_why(running, NULL, "next", "deploy-staging");
     assert_why(jobless, NULL, "who", "reconciler");
