@@ -5,6 +5,7 @@
  * with NNG_ECONNRESET and the service decides whether to repeat. The receive starts only after the
  * send has ended, so it is never cancelled while its send is pending (nanomsg/nng#1702). */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ struct question {
     nng_socket over; /* whose context it is */
     nng_ctx ctx;
     nng_aio *aio;
-    bool receiving;
+    atomic_bool receiving;
     int64_t asked, deadline; /* monotonic, ms */
     uint64_t tag;
     /* bus_call: the thread that waits; else the end goes to the queue. */
@@ -31,7 +32,8 @@ struct question {
     pthread_cond_t end;
     json_t *reply;
     int error;
-    struct question *next;
+    struct question *next;  /* idle */
+    struct question *older; /* of the peer's, guarded by nothing: set once */
 };
 
 /* Under the mutex: what its end tells of the peer, and back to the idle ones; one of a socket that
@@ -91,7 +93,7 @@ static void question_callback(void *argument)
             question_end(question, 0, NULL, bus_error_of(result));
             return;
         }
-        question->receiving = true;
+        question->receiving = true; /* from now on it may be abandoned */
         set_time_left(question);
         nng_ctx_recv(question->ctx, question->aio);
         return;
@@ -127,7 +129,21 @@ static struct question *question_take(struct bus *bus, struct bus_peer *peer)
     if (nng_ctx_open(&question->ctx, peer->req) != 0 ||
         nng_aio_alloc(&question->aio, question_callback, question) != 0)
         log_abort("bus", "cannot open a context");
+    question->older = peer->all;
+    peer->all = question;
     return question;
+}
+
+/* One whose send is under way ends by its own time: it must not be cancelled (see above). */
+void questions_abandon(struct bus_peer *peer, nng_socket left)
+{
+    pthread_mutex_lock(&peer->bus->mutex);
+    struct question *first = peer->all;
+    pthread_mutex_unlock(&peer->bus->mutex);
+    for (struct question *question = first; question; question = question->older) {
+        if (nng_socket_id(question->over) == nng_socket_id(left) && question->receiving)
+            nng_aio_abort(question->aio, NNG_ECONNRESET);
+    }
 }
 
 /* Takes message. NULL where it cannot be asked: too large, or the peer cannot be dialled. */

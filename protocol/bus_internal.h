@@ -27,6 +27,7 @@ struct bus_peer { /* the bus's mutex guards all but name */
     char *name;
     nng_socket req;
     struct question *idle; /* whose context is one of req */
+    struct question *all;  /* ever made; none is freed */
     struct silence silence;
     bool doubted; /* a ping decides now whether req is left */
     struct bus_peer *next;
@@ -55,6 +56,9 @@ struct bus_peer *peer_find(struct bus *bus, const char *name);
 /* What became of a question over peer->req; one over an earlier socket tells nothing. */
 void peer_answered(struct bus_peer *peer);
 void peer_missed(struct bus_peer *peer, int64_t asked_ms);
+
+/* bus_client.c, not under the mutex: ends what waits on a socket that was left, with ECONNRESET. */
+void questions_abandon(struct bus_peer *peer, nng_socket left);
 
 /* An errno for a result of nng: ETIMEDOUT, ECONNRESET or EIO. */
 int bus_error_of(int nng_error);

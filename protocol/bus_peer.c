@@ -3,9 +3,9 @@
  * With nng 1.5.2 a req socket may stay without answers for ever although its peer answers everybody
  * else (seen after some hundred failed sends of a peer that was killed each time). Nothing but
  * silence tells that, so silence is doubted: the peer is pinged over a fresh connection, and where
- * it answers there, later questions go over a new socket. The old one is not closed: its contexts
- * may be in use, and closing is where nng's traps are. A peer that answers nobody is hung or down,
- * which is the reaper's and the supervisor's. */
+ * it answers there, later questions go over a new socket and what waits on the old one ends. That
+ * is not closed: its contexts may be in use, and closing is where nng's traps are. A peer that
+ * answers nobody is hung or down, which is the reaper's and the supervisor's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +82,7 @@ static void *doubt(void *argument)
     bool renewed = bus_ping(bus->run_dir, peer->name, DOUBT_PING_MS, NULL) == 0 &&
                    open_req(bus->run_dir, peer->name, &fresh) == 0;
     pthread_mutex_lock(&bus->mutex);
+    nng_socket left = peer->req;
     if (renewed) {
         peer->req = fresh;
         peer->idle = NULL; /* they go with their socket */
@@ -90,9 +91,11 @@ static void *doubt(void *argument)
     peer->doubted = false;
     int count = peer->silence.doubts;
     pthread_mutex_unlock(&bus->mutex);
-    if (renewed)
-        log_warn("bus", "%s was silent and answers a fresh connection: new socket number %d",
-                 peer->name, count);
+    if (!renewed)
+        return NULL;
+    questions_abandon(peer, left);
+    log_warn("bus", "%s was silent and answers a fresh connection: new socket number %d",
+             peer->name, count);
     return NULL;
 }
 

@@ -3,7 +3,8 @@
 Seen with nng 1.5.2 after some hundred failed sends of a peer that was killed each time. Here the old
 connection belongs to a listener that greets and says nothing, as a lost one does.
 
-Mutations that turn these red: no new socket; a new one although the fresh ping was not answered.
+Mutations that turn these red: no new socket; a new one although the fresh ping was not answered; what waits
+on the old one left to its time.
 """
 import os
 import socket
@@ -82,6 +83,21 @@ def test_a_silent_connection_is_left_for_a_new_one(run_dir, mute, line):
         assert len(mute.open) == 1, "the old connection was there all the time"
         for _ in range(20):
             assert line.ask()[0] == "ack"
+    finally:
+        server.close()
+
+
+def test_a_long_question_does_not_wait_for_the_lost_connection(run_dir, mute, line):
+    """Every service has one with the scheduler; it would end only by its own time, with nothing claimed."""
+    assert line.ask("post")[0] == "posted"
+    assert line.ask()[0] == "ETIMEDOUT"
+    server = Server(run_dir=run_dir)
+    try:
+        assert line.ask("await")[0] == "waits"
+        while line.ask()[0] != "ack":
+            pass
+        assert line.ask("await")[0] == "ECONNRESET"
+        assert line.ask()[0] == "ack"
     finally:
         server.close()
 

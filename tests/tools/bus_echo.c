@@ -29,7 +29,7 @@
 #include "protocol/address.h"
 #include "protocol/service.h"
 
-enum { HELD_MAX = 128, CALL_MS = 2000, POLL_MS = 10 };
+enum { HELD_MAX = 128, CALL_MS = 2000, LONG_MS = 60000, POLL_MS = 10 };
 
 struct held {
     void *ticket;
@@ -173,11 +173,46 @@ static int call(struct bus *bus, const char *name, json_int_t seq, int timeout_m
     return result < 0 ? 1 : 0;
 }
 
+/* A question that is held for long, as every service has one with the scheduler. */
+static void post_long(struct bus *bus, const char *name)
+{
+    bus_post(bus, name,
+             message_new(MESSAGE_work_request, NULL, "{s:s,s:s,s:i,s:i}", "service", "runner",
+                         "boot", "b", "wait_ms", LONG_MS, "max", 1),
+             LONG_MS, 0);
+    printf("posted 0\n");
+    fflush(stdout);
+}
+
+/* How it ended, within the time of one call. */
+static void await_long(struct bus *bus)
+{
+    struct pollfd ready = {bus_fd(bus), POLLIN, 0};
+    struct bus_item item = {.type = BUS_REQUEST};
+    int64_t from = clock_mono_ms();
+    bool ended = poll(&ready, 1, CALL_MS) > 0 && bus_next(bus, &item);
+    printf("%s %lld\n",
+           !ended                    ? "waits"
+           : item.type == BUS_FAILED ? strerrorname_np(item.error)
+                                     : "reply",
+           (long long)(clock_mono_ms() - from) * 1000);
+    fflush(stdout);
+    if (ended)
+        bus_item_done(&item);
+}
+
+/* A line is a call with that number; "post": a long question, "await": its end. */
 static int call_lines(struct bus *bus, const char *name)
 {
     char line[64];
-    while (fgets(line, sizeof line, stdin))
-        call(bus, name, atoll(line), CALL_MS);
+    while (fgets(line, sizeof line, stdin)) {
+        if (strncmp(line, "post", 4) == 0)
+            post_long(bus, name);
+        else if (strncmp(line, "await", 5) == 0)
+            await_long(bus);
+        else
+            call(bus, name, atoll(line), CALL_MS);
+    }
     return 0;
 }
 
