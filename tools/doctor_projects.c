@@ -107,7 +107,7 @@ static void check_program(struct doctor *doctor, const char *project, const char
 /* GATE(feature, part of this version) */
 #define GATES(GATE)                                                                                \
     GATE(serial_gate, true)                                                                        \
-    GATE(auto_label, false)                                                                        \
+    GATE(auto_label, true)                                                                         \
     GATE(security_gate, false)                                                                     \
     GATE(merge_gate, true)                                                                         \
     GATE(staging, true)                                                                            \

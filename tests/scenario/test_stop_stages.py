@@ -122,6 +122,22 @@ def test_stop(make_instance, where):
     assert said(instance, key, "Stopped") == 1, "the second STOP is not announced"
 
 
+@pytest.mark.parametrize("where", ["development", "awaiting confirmation"])
+def test_stop_whose_webhook_was_lost(make_instance, where):
+    """The same end, an interval later."""
+    instance = make_instance(project={"confirm_deploy": True}, keys={"reconciler": {"interval_s": 1}}).start()
+    key = WAYS[where](instance)
+    task = instance.task(key)
+    workspace = next((instance.home / "workspaces").glob(f"{key}_*"))
+    (workspace / "dirty.txt").write_text("not committed\n")
+    instance.must("POST", "/webhook/local", {"delivery": "stop", "kind": "status", "issue": key,
+                                             "status": "STOP", "actor": "ada", "announce": False})
+    instance.wait_for(lambda: instance.stage(key) == "cancelled", 20, "it is cancelled")
+    check_gone(instance, key, task["branch"], workspace)
+    instance.wait_for(lambda: instance.issue(key)["status"] == "Cancelled", 20, "it is shown")
+    assert said(instance, key, "Stopped") == 1
+
+
 def test_done_is_done(make_instance):
     """Nothing is undone, and it is shown as what it is."""
     instance = make_instance().start()
