@@ -130,7 +130,9 @@ json_t *labels_take(struct scheduler *scheduler, const json_t *message)
         act_on(scheduler, &task, labels);
     }
     /* where it was waived, the question has gone with the wait */
-    if (awaited && task.entry == entry && task.parked != PARKED_NONE)
+    if (awaited && !is_in_force(scheduler, task.project))
+        standing_end(scheduler, job.id, "cancelled");
+    else if (awaited && task.entry == entry && task.parked != PARKED_NONE)
         standing_again(scheduler, job.id, 0);
     task_free(&task);
     job_free(&job);

@@ -4,6 +4,7 @@ Mutations, each red: the feature's repositories not asked; case and blanks heede
 one; the label of the other person taken; asked once and never again."""
 
 import json
+import signal
 
 import pytest
 
@@ -18,6 +19,11 @@ def said(instance, key, words):
 
 def statuses(instance, key):
     return [row["status"] for row in instance.issue(key)["status_history"] if row["actor"] == "stream"]
+
+
+def queries(instance):
+    services = instance.http("GET", "/queue")[1]["services"]
+    return next(row for row in services if row["name"] == "reconciler")["counters"]["queries"]
 
 
 def parked(instance, key, what):
@@ -85,3 +91,23 @@ def test_the_agent_that_failed_is_not_waived(make_instance):
     instance.wait_for(lambda: instance.task(key).get("blocked"), 60, "it is blocked")
     some_passes(instance)
     assert instance.stage(key) == "analysis" and json.dumps(instance.task(key)).count("auto-approved") == 0
+
+
+def test_switched_off_nobody_asks_any_more(make_instance):
+    """Red when the question stands on although the feature has gone."""
+    instance = make_instance(keys=ON).start()
+    key = instance.new_issue(1)
+    parked(instance, key, "approval")
+    asked = queries(instance)
+    instance.wait_for(lambda: queries(instance) >= asked + 2, 20, "it is asked at the reconciler's pace")
+    config = json.loads(instance.config.read_text())
+    config["auto_label"]["enabled"] = False
+    instance.config.write_text(json.dumps(config))
+    before = instance.pid("scheduler")
+    instance.process.send_signal(signal.SIGHUP)
+    instance.wait_for(lambda: instance.pid("scheduler") not in (None, before), 30, "another scheduler")
+    instance.wait_up()
+    some_passes(instance)
+    asked = queries(instance)
+    some_passes(instance)
+    assert queries(instance) == asked and instance.parked(key) == "approval"
