@@ -50,11 +50,11 @@ static bool has(const char *dir, const char *name)
 
 static int prepare(const char *dir, const struct run_launch *launch)
 {
-    json_t *object =
-        json_pack("{sO sO ss sI sI sI sI}", "argv", launch->argv, "env", launch->env, "cwd",
-                  launch->cwd, "timeout_ms", (json_int_t)launch->timeout_ms, "grace_ms",
-                  (json_int_t)launch->grace_ms, "stall_ms", (json_int_t)launch->stall_ms,
-                  "log_max_bytes", (json_int_t)launch->log_max_bytes);
+    json_t *object = json_pack(
+        "{sO sO ss sb sI sI sI sI}", "argv", launch->argv, "env", launch->env, "cwd", launch->cwd,
+        "trusted", (int)launch->trusted, "timeout_ms", (json_int_t)launch->timeout_ms, "grace_ms",
+        (json_int_t)launch->grace_ms, "stall_ms", (json_int_t)launch->stall_ms, "log_max_bytes",
+        (json_int_t)launch->log_max_bytes);
     if (launch->as)
         json_object_set_new(object, "user",
                             json_pack("{ss sI sI}", "name", launch->as->name, "uid",

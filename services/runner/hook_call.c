@@ -164,6 +164,7 @@ static int write_launch(struct run *run, const struct hook_call *call, const cha
                                 .env = env,
                                 .cwd = context,
                                 .prompt = "",
+                                .trusted = true,
                                 .timeout_ms = message_integer(run->spec, "timeout_ms", 0),
                                 .grace_ms = config->agent_kill_grace_seconds * 1000,
                                 .log_max_bytes = max};

@@ -16,6 +16,7 @@ struct keeper_launch {
     char *cwd;
     uid_t uid; /* the agent's user and group; 0: ours */
     gid_t gid;
+    bool trusted; /* the owner's own program: it may gain rights by what it starts (sudo) */
     int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
 };
 

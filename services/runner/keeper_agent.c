@@ -60,13 +60,23 @@ static void clear_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static int take_identity(const struct keeper_launch *launch)
+{
+    if (launch->uid)
+        return identity_become(launch->uid, launch->gid);
+    if (!launch->trusted)
+        return identity_renounce();
+    identity_drop();
+    return 0;
+}
+
 _Noreturn static void become_agent(pid_t parent, int go, const int output[2], int report)
 {
     struct keeper_launch launch;
     setsid();
     await_launch(go, &launch);
     int in = open("prompt", O_RDONLY | O_CLOEXEC); /* as ourselves: it is in our directory */
-    if ((launch.uid ? identity_become(launch.uid, launch.gid) : identity_renounce()) < 0)
+    if (take_identity(&launch) < 0)
         fail_exec(report, errno);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     if (getppid() != parent)

@@ -37,6 +37,7 @@ int keeper_parse_launch(const char *text, size_t size, struct keeper_launch *lau
     const json_t *user = json_object_get(root, "user");
     launch->uid = (uid_t)json_integer_value(json_object_get(user, "uid"));
     launch->gid = (gid_t)json_integer_value(json_object_get(user, "gid"));
+    launch->trusted = json_is_true(json_object_get(root, "trusted"));
     launch->timeout_ms = json_integer_value(json_object_get(root, "timeout_ms"));
     launch->grace_ms = json_integer_value(json_object_get(root, "grace_ms"));
     launch->stall_ms = json_integer_value(json_object_get(root, "stall_ms"));

@@ -145,7 +145,7 @@ def test_a_journey(own_user, services):
                       "the workspace is gone")
 
 
-# Red: the hook's keeper that starts it with what was lent to it (become_agent without identity_renounce).
+# Red: the hook's keeper that starts it with what was lent to it, or as it starts an agent (no sudo then).
 def test_a_deploy_hook_is_ours_and_has_no_capabilities(own_user):
     instance = own_user()
     instance.services = SERVICE
@@ -162,6 +162,7 @@ def test_a_deploy_hook_is_ours_and_has_no_capabilities(own_user):
     status = {line.split(":")[0]: line.split()[1:] for line in lines}
     assert status["Uid"] == [str(id_of(SERVICE))] * 4
     assert all(int(status[name][0], 16) == 0 for name in ("CapPrm", "CapEff", "CapAmb")), status
+    assert status["NoNewPrivs"] == ["0"]
 
 
 @pytest.mark.parametrize("services", ["root", SERVICE])

@@ -59,6 +59,15 @@ def test_an_agent_of_our_own_user_gains_no_rights_by_what_it_starts():
             assert [int(lines[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")] == [0] * 4
 
 
+# Red where the owner's own program is treated as an agent: a deploy hook could not use sudo.
+def test_the_owners_program_may_gain_rights():
+    with Run("cat /proc/self/status", trusted=True) as run:
+        run.start()
+        run.status()
+        lines = dict(line.split(":", 1) for line in (run.dir / "log").read_text().splitlines())
+        assert lines["NoNewPrivs"].strip() == "0"
+
+
 # Red when keeper_sweep is not called, or only signals the group: the grandchildren are in sessions
 # of their own and ignore SIGTERM.
 def test_a_timeout_leaves_nothing():
