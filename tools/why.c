@@ -110,9 +110,10 @@ static const struct wait {
 /* By the code of "code: text"; the first row where there is none. */
 static const struct wait *wait_of(const char *reason)
 {
-    size_t size = reason ? strcspn(reason, ":") : 0;
+    const char *text = reason ? reason : "";
+    size_t size = strcspn(text, ":");
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
-        if (strlen(waits[i].code) == size && strncmp(waits[i].code, reason, size) == 0)
+        if (strlen(waits[i].code) == size && strncmp(waits[i].code, text, size) == 0)
             return &waits[i];
     }
     return waits;

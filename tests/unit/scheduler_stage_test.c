@@ -377,11 +377,12 @@ static const char *const ci_table[STAGE_COUNT][6] = {
                         "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
     [STAGE_ARCHITECTURE] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
                             "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
-    [STAGE_DEVELOPMENT] = {"applied gate-passed >review unpark job:agent/reviewer show:code_review "
-                           "say:transition@stream",
-                           "applied gate-failed >development rollback findings unpark "
-                           "job:agent/developer+findings show:development say:rollback@stream",
-                           "ignored waiting-ci", TIMES_OUT, "ignored waiting-ci", TIMES_OUT},
+    [STAGE_DEVELOPMENT] =
+        {("applied gate-passed >review unpark job:agent/reviewer show:code_review "
+          "say:transition@stream"),
+         ("applied gate-failed >development rollback findings unpark "
+          "job:agent/developer+findings show:development say:rollback@stream"),
+         "ignored waiting-ci", TIMES_OUT, "ignored waiting-ci", TIMES_OUT},
     [STAGE_REVIEW] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
                       "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
     [STAGE_TESTING] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
@@ -389,8 +390,8 @@ static const char *const ci_table[STAGE_COUNT][6] = {
     [STAGE_DEPLOY_STAGING] = {"ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage",
                               "ignored wrong-stage", "ignored wrong-stage", "ignored wrong-stage"},
     [STAGE_DEPLOY] = {"applied gate-passed unpark job:merge",
-                      "applied gate-failed >development rollback findings unpark release "
-                      "job:agent/developer+findings show:development say:rollback@stream",
+                      ("applied gate-failed >development rollback findings unpark release "
+                       "job:agent/developer+findings show:development say:rollback@stream"),
                       "ignored waiting-ci", TIMES_OUT, "ignored waiting-ci", TIMES_OUT},
     [STAGE_DONE] = {"ignored already-stopped", "ignored already-stopped", "ignored already-stopped",
                     "ignored already-stopped", "ignored already-stopped",
