@@ -42,7 +42,8 @@ struct tracker_write {
 
 /* An issue as every driver shows it:
  * {id, key, title, body, status (its name), status_key (logical, "" for none of ours), group (null:
- *  unknown), labels[], updated_ms, status_ours (we wrote it last), comments[{author, body, at_ms}]}
+ *  unknown), labels[], updated_ms, status_ours (we wrote it last), status_kept (a person's, which
+ * nothing of ours replaces before it was heard; may be absent), comments[{author, body, at_ms}]}
  */
 struct tracker_driver {
     const char *name; /* as in the project's key tracker */

@@ -77,6 +77,17 @@ static enum status missed_command(const struct compare_issue *issue,
     return STATUS_COUNT;
 }
 
+/* One that means nothing where the task is, or no longer: it is heard all the same where our
+ * display waits for that. Approved before the analysis is ready may still come to count. */
+static enum status kept_command(const struct compare_issue *issue, const struct compare_task *task)
+{
+    if (!issue || !issue->status_kept || issue->status_ours || issue->status >= STATUS_COUNT ||
+        !status_table[issue->status].command || !task->display_confirmed)
+        return STATUS_COUNT;
+    bool may_come = issue->status == STATUS_APPROVED && task->stage == STAGE_ANALYSIS;
+    return may_come && !task->blocked ? STATUS_COUNT : issue->status;
+}
+
 static bool lacks_job(const struct compare_task *task)
 {
     return task->stage != STAGE_CREATED && !task->blocked && task->parked == COMPARE_PARKED_NONE &&
@@ -123,9 +134,12 @@ void compare_issue_task(const struct compare_issue *issue, const struct compare_
             *finding = (struct compare_finding){FINDING_F_1, 0, STATUS_TO_ANALYSE, ""};
         return;
     }
-    if (stage_is_terminal(task->stage))
+    bool ended = stage_is_terminal(task->stage);
+    enum status command = issue != NULL && !ended ? missed_command(issue, task) : STATUS_COUNT;
+    if (command == STATUS_COUNT)
+        command = kept_command(issue, task);
+    if (ended && command == STATUS_COUNT)
         return;
-    enum status command = issue != NULL ? missed_command(issue, task) : STATUS_COUNT;
     finding->cause = done_by_hand(issue, task, forge);
     if (command != STATUS_COUNT) {
         finding->kind = command == STATUS_TO_ANALYSE ? FINDING_F_1 : FINDING_F_2;

@@ -23,6 +23,7 @@ struct compare_issue {
     enum status status; /* STATUS_COUNT: none of ours (Backlog, ...) */
     enum compare_group group;
     bool status_ours; /* we wrote it last: never a command */
+    bool status_kept; /* the tracker shows nothing of ours before this was heard */
     int64_t updated_ms;
     bool has_approved_comment; /* a person's, with the word, since the task was parked */
 };

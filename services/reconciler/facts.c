@@ -23,6 +23,7 @@ struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms)
         .key = message_text(issue, "key", ""),
         .status = status_by_key(message_text(issue, "status_key", "")),
         .group = compare_group_by_name(message_text(issue, "group", NULL)),
+        .status_kept = message_flag(issue, "status_kept", false),
         .status_ours = message_flag(issue, "status_ours", false) ||
                        message_integer(issue, "status_ours", 0) != 0,
         .updated_ms = message_integer(issue, "updated_ms", 0),

@@ -100,9 +100,9 @@ static void explain(struct scheduler *scheduler, const struct heard *heard)
 static void act(struct scheduler *scheduler, const struct heard *heard)
 {
     struct performed performed;
-    const struct log_about about = {.task = heard->task->key};
     decide(scheduler, heard, &performed);
     if (performed.outcome == DECISION_APPLIED) {
+        const struct log_about about = {.task = heard->task->key}; /* the row was read anew */
         log_line(LOG_LEVEL_INFO, "ci", &about, "%s", performed.words);
         standing_end(scheduler, heard->job, "done");
         return;

@@ -75,8 +75,8 @@ static void waive(struct scheduler *scheduler, struct task *task, const char *la
                                                     .entry = task->entry,
                                                     .waives = task->parked},
                                           .actor = label};
-    const struct log_about about = {.task = task->key};
     perform(scheduler, task, &occurrence, &performed);
+    const struct log_about about = {.task = task->key}; /* the row was read anew */
     log_line(LOG_LEVEL_INFO, "label", &about, "%s: %s (%s)", label, outcome_name(performed.outcome),
              performed.words);
 }

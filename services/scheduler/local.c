@@ -265,13 +265,13 @@ static json_t *show(struct scheduler *scheduler, sqlite3_stmt *row)
     json_t *labels = json_loads(column_text(row, 5), 0, NULL);
     const char *body = column_text(row, 3);
     snprintf(issue, sizeof issue, "%s%lld", id_prefix, (long long)column_int(row, 0));
-    return json_pack("{sI ss ss ss so ss so sI sb ss? so}", "id", (json_int_t)column_int(row, 0),
+    return json_pack("{sI ss ss ss so ss so sI sb sb ss? so}", "id", (json_int_t)column_int(row, 0),
                      "issue", issue, "key", column_text(row, 1), "title", column_text(row, 2),
                      "body", json_stringn(body, text_cut(body, BODY_BYTES)), "status",
                      column_text(row, 4), "labels", labels ? labels : json_array(), "updated_ms",
                      (json_int_t)column_int(row, 6), "status_ours", (int)(column_int(row, 7) != 0),
-                     "status_actor", column_text(row, 8), "comments",
-                     comments_of(scheduler, column_int(row, 0)));
+                     "status_kept", (int)(column_int(row, 9) != 0), "status_actor",
+                     column_text(row, 8), "comments", comments_of(scheduler, column_int(row, 0)));
 }
 
 enum { PAGE_MAX = 200, PAGE_BYTES = 512 * 1024 };
@@ -285,7 +285,7 @@ json_t *local_list(struct scheduler *scheduler, const json_t *message)
     size_t size = 0;
     sqlite3_stmt *row = store_ask(scheduler->store,
                                   "SELECT id, key, title, body, status, labels, updated_at,"
-                                  " status_ours, status_actor FROM local_issues"
+                                  " status_ours, status_actor, status_unheard FROM local_issues"
                                   " WHERE project = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
                                   "sii", message_text(message, "project", ""),
                                   (int64_t)message_integer(message, "after", 0), max + 1);

@@ -120,6 +120,8 @@ def test_pending_then_green(make_instance):
     status(instance, head_of(instance, key), "success")
     instance.wait_stage(key, "done", 60)
     check_all(instance, key)
+    log = (instance.home / "log/scheduler/current").read_text()
+    assert f'"event":"ci","task":"{key}"' in log, "the log names the task"
 
 
 def test_red_goes_back_with_its_words(make_instance):

@@ -161,3 +161,24 @@ def test_to_analyse_where_nothing_is_blocked(make_instance):
     (instance.agent_dir / "go").touch()
     instance.wait_stage(key, "done", 60)
     assert [row["to"] for row in instance.task(key)["transitions"]].count("analysis") == 1
+
+
+def test_one_that_comes_too_late_and_is_not_announced(make_instance):
+    """Nothing of ours replaces a person's command before it is heard: so it is, also where it means nothing.
+    Red when the reconciler passes over what would be refused: the issue would show it for ever."""
+    instance = make_instance(plan={"tester": {"until": "go"}}, keys={"reconciler": {"interval_s": 1}}).start()
+    key = instance.new_issue(1)
+    instance.approve(key, 60)
+    shown(instance, key, "Testing", 60)
+    say(instance, key, "Approved", "late", announce=False)
+    instance.wait_for(lambda: ("ada", "Approved") in [
+        (row["actor"], row["status"]) for row in instance.issue(key)["status_history"]], 20, "it is set")
+    shown(instance, key, "Testing", 20)
+    (instance.agent_dir / "go").touch()
+    instance.wait_stage(key, "done", 60)
+    shown(instance, key, "Done", 20)
+    say(instance, key, "To Analyse", "much too late", announce=False)
+    instance.wait_for(lambda: instance.issue(key)["status_history"][-1]["status"] == "Done" and
+                      len(instance.issue(key)["status_history"]) > 3 and ("ada", "To Analyse") in [
+        (row["actor"], row["status"]) for row in instance.issue(key)["status_history"][-2:]], 20, "Done again")
+    assert instance.stage(key) == "done"

@@ -224,6 +224,34 @@ static void test_missed_stop(void **state)
 }
 
 /* Mutations: each condition of lacks_job taken out; the group ignored. */
+/* A command that means nothing where the task is: heard only where our display waits for that. */
+static void test_a_kept_command(void **state)
+{
+    (void)state;
+    static const enum status commands[] = {STATUS_TO_ANALYSE, STATUS_APPROVED,
+                                           STATUS_CONFIRM_DEPLOY};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        struct compare_issue issue = issue_in(commands[i]);
+        silent(issue, task_in(STAGE_TESTING));
+        silent(issue, task_in(STAGE_DONE));
+        issue.status_kept = true;
+        enum compare_finding_kind kind = i ? FINDING_F_2 : FINDING_F_1;
+        found(issue, task_in(STAGE_TESTING), kind, commands[i]);
+        found(issue, task_in(STAGE_DONE), kind, commands[i]);
+        struct compare_task task = task_in(STAGE_TESTING);
+        task.display_confirmed = false; /* our display is under way */
+        silent(issue, task);
+        issue.status_ours = true;
+        silent(issue, task_in(STAGE_TESTING));
+    }
+    struct compare_issue early = issue_in(STATUS_APPROVED);
+    early.status_kept = true;
+    silent(early, task_in(STAGE_ANALYSIS)); /* it may come to count */
+    struct compare_issue other = issue_in(STATUS_TESTING);
+    other.status_kept = true;
+    silent(other, task_in(STAGE_TESTING));
+}
+
 static void test_a_stage_without_a_job(void **state)
 {
     (void)state;
@@ -315,8 +343,7 @@ static void test_what_people_did_in_the_forge(void **state)
             struct compare_finding finding;
             task.blocked = blocked;
             compare_issue_task(&issue, &task, &merged, &finding);
-            assert_int_equal(finding.kind,
-                             compare_wants_forge(&task) ? FINDING_F_3 : FINDING_NONE);
+            assert_int_equal(finding.kind, compare_wants_forge(&task) ? FINDING_F_3 : FINDING_NONE);
         }
     struct compare_finding stop;
     struct compare_task task = task_in(STAGE_TESTING);
@@ -394,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_missed_approval_and_confirmation),
         cmocka_unit_test(test_missed_approval_by_comment),
         cmocka_unit_test(test_missed_stop),
+        cmocka_unit_test(test_a_kept_command),
         cmocka_unit_test(test_a_stage_without_a_job),
         cmocka_unit_test(test_a_closed_issue_is_told_once_and_gets_no_job),
         cmocka_unit_test(test_what_people_did_in_the_forge),
