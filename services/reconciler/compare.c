@@ -94,9 +94,18 @@ static bool lacks_job(const struct compare_task *task)
            task->live_jobs == 0;
 }
 
+/* In deploy a job merges and deploys, but not while the task waits for a person or for CI. */
 bool compare_wants_forge(const struct compare_task *task)
 {
-    return task->stage > STAGE_CREATED && task->stage < STAGE_DEPLOY;
+    bool waits = task->stage == STAGE_DEPLOY && task->parked != COMPARE_PARKED_NONE;
+    return (task->stage > STAGE_CREATED && task->stage < STAGE_DEPLOY) || waits;
+}
+
+/* A merge is not a deployment: in deploy it ends nothing. */
+static bool ended_by_merge(const struct compare_task *task, const struct compare_forge *forge)
+{
+    return forge && forge->pull == COMPARE_PULL_MERGED && task->stage > STAGE_CREATED &&
+           task->stage < STAGE_DEPLOY;
 }
 
 /* Dragged by a person to a closed status that is no command; "" where it was not. */
@@ -112,13 +121,14 @@ static const char *closed_by_hand(const struct compare_issue *issue,
 static const char *done_by_hand(const struct compare_issue *issue, const struct compare_task *task,
                                 const struct compare_forge *forge)
 {
-    if (task->blocked || task->stage <= STAGE_CREATED || task->stage >= STAGE_DEPLOY)
+    bool merged = forge && forge->pull == COMPARE_PULL_MERGED; /* its branch is of no use then */
+    if (task->blocked || !compare_wants_forge(task))
         return "";
     if (forge && forge->pull == COMPARE_PULL_CLOSED)
         return "pull-closed";
-    if (forge && forge->branch == COMPARE_BRANCH_GONE)
+    if (forge && !merged && forge->branch == COMPARE_BRANCH_GONE)
         return "branch-gone";
-    if (forge && forge->branch == COMPARE_BRANCH_REWRITTEN)
+    if (forge && !merged && forge->branch == COMPARE_BRANCH_REWRITTEN)
         return "branch-rewritten";
     return closed_by_hand(issue, task);
 }
@@ -145,7 +155,7 @@ void compare_issue_task(const struct compare_issue *issue, const struct compare_
         finding->kind = command == STATUS_TO_ANALYSE ? FINDING_F_1 : FINDING_F_2;
         finding->status = command;
         finding->cause = "";
-    } else if (forge && forge->pull == COMPARE_PULL_MERGED && compare_wants_forge(task)) {
+    } else if (ended_by_merge(task, forge)) {
         finding->kind = FINDING_F_3;
         finding->cause = "";
     } else if (*finding->cause) {

@@ -59,7 +59,8 @@ struct compare_forge {
     } branch;
 };
 
-/* Whether the forge is to be looked at for a task: it is between analysis and its merge. */
+/* Whether the forge is to be looked at for a task: it is between analysis and its merge, and no job
+ * merges now. */
 bool compare_wants_forge(const struct compare_task *task);
 
 enum compare_finding_kind {

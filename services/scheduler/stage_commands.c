@@ -1,8 +1,15 @@
 /* PURE: no I/O */
 #include "services/scheduler/stage_machine.h"
 
-/* What was parked is parked again; but the head that CI was asked about is forgotten with the rest
- * that people undid by hand, so the stage's work makes another. */
+/* What was parked is parked again; but the head that CI was asked about, or that was to be
+ * deployed, is forgotten with the rest that people undid by hand, so the stage's work makes
+ * another. */
+static bool is_parked_again(const struct stage_facts *f)
+{
+    bool undone = f->blocked_outside && (f->parked == PARKED_CI || f->stage == STAGE_DEPLOY);
+    return f->parked != PARKED_NONE && !undone;
+}
+
 static void resume(struct machine *m)
 {
     const struct stage_facts *f = m->facts;
@@ -14,13 +21,14 @@ static void resume(struct machine *m)
     d->forget_outside = f->blocked_outside;
     if (f->stage == STAGE_CREATED) {
         machine_enter(m, STAGE_ANALYSIS);
-    } else if (f->parked != PARKED_NONE && !(f->parked == PARKED_CI && f->blocked_outside)) {
+    } else if (is_parked_again(f)) {
         struct stage_facts shown = *f;
         shown.blocked = false;
         machine_move(m, f->stage);
         machine_park(m, f->parked);
         machine_order_status(m, stage_display(&shown));
-    } else if (machine_lease_is_missing(m)) {
+    } else if (machine_lease_is_missing(m) ||
+               (f->stage == STAGE_DEPLOY && f->blocked_outside && !f->merged)) {
         machine_move_to_edge_gates(m);
     } else {
         machine_move(m, f->stage);

@@ -2,20 +2,24 @@
 /* What people do by hand, past the tracker's commands: in the forge, and to the issue. */
 #include "services/scheduler/stage_machine.h"
 
-/* In deploy the merge job finds what is merged, and only the deploy's own gate ends the task. */
+/* In deploy the merge job finds what is merged, and only the deploy's own gate ends the task; but
+ * while it waits there for a person or for CI, nothing of that is under way. */
 static bool is_ours_to_judge(struct machine *m)
 {
     const struct stage_facts *f = m->facts;
+    bool waits = f->parked != PARKED_NONE && m->event->kind == STAGE_EVENT_BY_HAND;
     if (stage_is_terminal(f->stage))
         machine_ignore(m, REASON_ALREADY_STOPPED);
-    else if (f->stage == STAGE_CREATED || f->stage == STAGE_DEPLOY || f->critical_running)
+    else if (f->stage == STAGE_CREATED || (f->stage == STAGE_DEPLOY && !waits) ||
+             f->critical_running)
         machine_ignore(m, REASON_WRONG_STAGE);
     else
         return true;
     return false;
 }
 
-/* Nothing more is spent; what it had been parked for is parked again by the resuming. */
+/* Nothing more is spent; what it had been parked for is parked again by the resuming. What was
+ * judged for a merge stands no more, so others may merge meanwhile. */
 static void block_by_hand(struct machine *m, enum reason cause)
 {
     if (m->facts->blocked) {
@@ -23,6 +27,7 @@ static void block_by_hand(struct machine *m, enum reason cause)
         return;
     }
     machine_block(m, cause, "outside");
+    m->decision->release_lease = m->facts->stage == STAGE_DEPLOY;
     m->decision->cancel_jobs = m->facts->job_live || m->facts->follow_up_queued;
 }
 

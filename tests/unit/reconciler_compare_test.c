@@ -302,6 +302,11 @@ static void test_a_closed_issue_is_told_once_and_gets_no_job(void **state)
     for (int stage = STAGE_DEPLOY; stage < STAGE_CANCELLED; stage++) {
         struct compare_task late = task_in((enum stage)stage);
         silent(issue, late);
+        late.parked = COMPARE_PARKED_CONFIRM;
+        if (stage == STAGE_DEPLOY)
+            by_hand(issue, late, NULL, "issue-closed");
+        else
+            silent(issue, late);
     }
     issue.group = COMPARE_GROUP_OPEN;
     found(issue, task, FINDING_F_4, STATUS_COUNT);
@@ -310,8 +315,9 @@ static void test_a_closed_issue_is_told_once_and_gets_no_job(void **state)
     found(issue, task, FINDING_F_4, STATUS_COUNT);
 }
 
-/* What the forge shows. Mutations: the branch before the pull request; looked at in deploy; a block
- * beside a block; a merge that is told after the end. */
+/* What the forge shows. Mutations: the branch before the pull request; looked at in deploy while
+ * jobs work there, or not while it waits; a block beside a block; a merge that is told after the
+ * end, or ends a task in deploy, or whose branch is missed. */
 static void test_what_people_did_in_the_forge(void **state)
 {
     (void)state;
@@ -325,11 +331,15 @@ static void test_what_people_did_in_the_forge(void **state)
         {{COMPARE_PULL_CLOSED, COMPARE_BRANCH_GONE}, "pull-closed"},
         {{COMPARE_PULL_OPEN, COMPARE_BRANCH_GONE}, "branch-gone"},
         {{COMPARE_PULL_UNKNOWN, COMPARE_BRANCH_REWRITTEN}, "branch-rewritten"},
+        {{COMPARE_PULL_OPEN, COMPARE_BRANCH_REWRITTEN}, "branch-rewritten"},
+        {{COMPARE_PULL_UNKNOWN, COMPARE_BRANCH_GONE}, "branch-gone"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         for (int stage = STAGE_CREATED; stage < STAGE_COUNT; stage++) {
             struct compare_task task = task_in((enum stage)stage);
-            bool ours = stage > STAGE_CREATED && stage < STAGE_DEPLOY;
+            task.parked = i % 2 ? COMPARE_PARKED_CONFIRM : COMPARE_PARKED_NONE;
+            bool waits = stage == STAGE_DEPLOY && task.parked != COMPARE_PARKED_NONE;
+            bool ours = (stage > STAGE_CREATED && stage < STAGE_DEPLOY) || waits;
             assert_int_equal(compare_wants_forge(&task), ours);
             by_hand(issue_in(STATUS_TESTING), task, &table[i].seen, ours ? table[i].cause : "");
             task.blocked = true;
@@ -338,12 +348,14 @@ static void test_what_people_did_in_the_forge(void **state)
     const struct compare_forge merged = {COMPARE_PULL_MERGED, COMPARE_BRANCH_GONE};
     struct compare_issue issue = issue_in(STATUS_TESTING);
     for (int stage = STAGE_CREATED; stage < STAGE_COUNT; stage++)
-        for (int blocked = 0; blocked < 2; blocked++) {
+        for (int bits = 0; bits < 4; bits++) {
             struct compare_task task = task_in((enum stage)stage);
             struct compare_finding finding;
-            task.blocked = blocked;
+            bool ends = stage > STAGE_CREATED && stage < STAGE_DEPLOY;
+            task.blocked = bits & 1;
+            task.parked = bits & 2 ? COMPARE_PARKED_CONFIRM : COMPARE_PARKED_NONE;
             compare_issue_task(&issue, &task, &merged, &finding);
-            assert_int_equal(finding.kind, compare_wants_forge(&task) ? FINDING_F_3 : FINDING_NONE);
+            assert_int_equal(finding.kind, ends ? FINDING_F_3 : FINDING_NONE);
         }
     struct compare_finding stop;
     struct compare_task task = task_in(STAGE_TESTING);
