@@ -16,26 +16,37 @@ static bool is_approval(const json_t *comment, int64_t since_ms)
            strstr(message_text(comment, "body", ""), approval_word) != NULL;
 }
 
-struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms)
+/* Whose word it was; NULL: nobody's. */
+static const char *approver(const json_t *issue, int64_t parked_since_ms)
 {
-    struct compare_issue facts = {
-        .id = message_text(issue, "id", ""),
-        .key = message_text(issue, "key", ""),
-        .status = status_by_key(message_text(issue, "status_key", "")),
-        .group = compare_group_by_name(message_text(issue, "group", NULL)),
-        .status_kept = message_flag(issue, "status_kept", false),
-        .status_ours = message_flag(issue, "status_ours", false) ||
-                       message_integer(issue, "status_ours", 0) != 0,
-        .updated_ms = message_integer(issue, "updated_ms", 0),
-    };
     size_t index;
     const json_t *comment;
     json_array_foreach(json_object_get(issue, "comments"), index, comment)
     {
         if (parked_since_ms > 0 && is_approval(comment, parked_since_ms))
-            facts.has_approved_comment = true;
+            return message_text(comment, "author", "");
     }
-    return facts;
+    return NULL;
+}
+
+static bool is_ours(const json_t *issue)
+{
+    return message_flag(issue, "status_ours", false) ||
+           message_integer(issue, "status_ours", 0) != 0;
+}
+
+struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms)
+{
+    return (struct compare_issue){
+        .id = message_text(issue, "id", ""),
+        .key = message_text(issue, "key", ""),
+        .status = status_by_key(message_text(issue, "status_key", "")),
+        .group = compare_group_by_name(message_text(issue, "group", NULL)),
+        .status_kept = message_flag(issue, "status_kept", false),
+        .status_ours = is_ours(issue),
+        .updated_ms = message_integer(issue, "updated_ms", 0),
+        .has_approved_comment = approver(issue, parked_since_ms) != NULL,
+    };
 }
 
 /* Commands are named like their status, with dashes. What stands behind a prefix ("refused:...")
@@ -108,6 +119,16 @@ static json_t *detail_of(const struct compare_finding *finding, const json_t *is
     return detail;
 }
 
+/* Who did what was found: whoever set the status, or wrote the comment that stands for one. */
+static const char *actor_of(const struct compare_finding *finding, const json_t *issue,
+                            const json_t *task)
+{
+    const char *author = approver(issue, message_integer(task, "parked_since_ms", 0));
+    bool set = status_by_key(message_text(issue, "status_key", "")) == finding->status;
+    bool said = finding->status == STATUS_APPROVED && author && (!set || is_ours(issue));
+    return said ? author : message_text(issue, "status_actor", NULL);
+}
+
 json_t *facts_finding(const struct compare_finding *finding, const char *project,
                       const json_t *issue, const json_t *task, const struct pull_request *pull)
 {
@@ -118,7 +139,7 @@ json_t *facts_finding(const struct compare_finding *finding, const char *project
     return message_new(MESSAGE_finding, NULL, "{s:s,s:s,s:s,s:s,s:o,s:s?,s:s?,s:o}", "finding",
                        compare_finding_names[finding->kind], "project", project, "issue", id, "key",
                        key, "entry", entry, "status", status, "actor",
-                       issue ? message_text(issue, "status_actor", NULL) : NULL, "detail",
+                       issue ? actor_of(finding, issue, task) : NULL, "detail",
                        detail_of(finding, issue, pull));
 }
 

@@ -9,6 +9,7 @@
 #include "services/scheduler/local.h"
 #include "services/scheduler/operator.h"
 #include "services/scheduler/perform.h"
+#include "services/scheduler/queries.h"
 
 enum { EVENT_ID_SIZE = 24 };
 
@@ -68,8 +69,10 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
         task_load_by_key(scheduler, message_text(issue, "key", ""), task);
     if (task->exists && !task->terminal)
         carry_over(scheduler, task, issue);
+    bool comment = strcmp(message_text(event, "kind", ""), "comment") == 0;
+    if (comment && change->announced && task->exists && !task->terminal)
+        queries_outdate(scheduler, task->id);
     if (change->command == STATUS_COUNT && !change->approved) {
-        bool comment = strcmp(message_text(event, "kind", ""), "comment") == 0;
         performed_set(performed, DECISION_IGNORED,
                       comment             ? REASON_COMMENTED
                       : change->announced ? REASON_CHANGED

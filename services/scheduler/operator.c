@@ -6,6 +6,7 @@
 #include "lib/buffer.h"
 #include "services/scheduler/effects.h"
 #include "services/scheduler/local.h"
+#include "services/scheduler/queries.h"
 
 struct command {
     const json_t *event;
@@ -36,10 +37,13 @@ static void comment(struct scheduler *scheduler, const struct command *command, 
                               "actor", command->actor, "body", command->text);
     local_apply(scheduler, event, &change);
     json_decref(event);
-    if (change.result != LOCAL_CHANGED)
+    if (change.result != LOCAL_CHANGED) {
         performed_set(performed, DECISION_REFUSED, REASON_NO_DRIVER,
                       "the issue is not in the built-in tracker");
-    else if (change.approved)
+        return;
+    }
+    queries_outdate(scheduler, task->id);
+    if (change.approved)
         act(scheduler, command, task, performed, STAGE_EVENT_APPROVED);
     else
         performed_set(performed, DECISION_APPLIED, REASON_COMMENTED, NULL);

@@ -9,6 +9,7 @@
 #include "services/scheduler/effects.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/leases.h"
+#include "services/scheduler/queries.h"
 #include "services/scheduler/slug.h"
 
 const char *outcome_name(enum decision_outcome outcome)
@@ -388,6 +389,9 @@ static void carry_out(struct performance *p)
         reload(p);
     for (size_t i = 0; i < d->job_count; i++)
         order_job(p, &d->jobs[i]);
+    /* who acts may have written why just before, and the word of that may be lost */
+    if (d->remember_command && d->job_count)
+        queries_outdate(p->scheduler, p->task->id);
     order_effects(p);
 }
 

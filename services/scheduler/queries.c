@@ -68,6 +68,25 @@ bool queries_are_fresh(struct scheduler *scheduler, int64_t task)
     return false;
 }
 
+void queries_outdate(struct scheduler *scheduler, int64_t task)
+{
+    char key[WORK_KEY_SIZE];
+    int64_t job = store_number(scheduler->store, 0,
+                               "SELECT id FROM jobs INDEXED BY jobs_live WHERE task = ?1"
+                               " AND state IN ('queued','running') AND kind = 'query'"
+                               " AND json_extract(input, '$.what') = 'issue'",
+                               "i", task);
+    if (job > 0) {
+        queries_key(job, key);
+        work_forget(scheduler, WORK_RECONCILER, key);
+        store_run(scheduler->store,
+                  "UPDATE jobs SET state = 'cancelled', ended_at = ?2 WHERE id = ?1", "ii", job,
+                  scheduler->now_ms);
+    }
+    store_run(scheduler->store, "UPDATE tasks SET asked_at = 0 WHERE id = ?1 AND asked_at <> 0",
+              "i", task);
+}
+
 json_t *queries_comments(struct scheduler *scheduler, const struct task *task, bool *stale)
 {
     sqlite3_stmt *row =

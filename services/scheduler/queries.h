@@ -15,6 +15,10 @@ enum {
 /* Whether the task's issue is known well enough to start an agent with; asks where it is not. */
 bool queries_are_fresh(struct scheduler *scheduler, int64_t task);
 
+/* What is known of the task's issue is older than what a person has just said or done: it is asked
+ * for again before its next agent starts. An answer that is under way was read too early. */
+void queries_outdate(struct scheduler *scheduler, int64_t task);
+
 /* Asks where no such question of the task waits already. what: as in the message query; why: the
  * row's "code: text". */
 void queries_ask(struct scheduler *scheduler, int64_t task, const char *what, const char *why);

@@ -98,6 +98,33 @@ static void a_finding_says_all(void **state)
     json_decref(right);
 }
 
+static void assert_actor(const json_t *issue, const char *actor)
+{
+    const struct compare_finding finding = {FINDING_F_2, 31, STATUS_APPROVED, ""};
+    json_t *row = task();
+    json_object_set_new(row, "parked_since_ms", json_integer(1000));
+    json_t *message = facts_finding(&finding, "DEMO", issue, row, NULL);
+    assert_string_equal(message_text(message, "actor", ""), actor);
+    json_decref(message);
+    json_decref(row);
+}
+
+/* Red when the comment's approval is laid to whoever set the status: to us, mostly. */
+static void whose_word_it_was(void **state)
+{
+    (void)state;
+    json_t *json = issue();
+    json_object_set_new(json, "status_actor", json_string("bob"));
+    assert_actor(json, "bob"); /* he set Approved, whatever ada wrote */
+    json_object_set_new(json, "status_key", json_string("awaiting_approval"));
+    json_object_set_new(json, "status_actor", json_string("stream"));
+    assert_actor(json, "ada");
+    json_object_set_new(json, "status_key", json_string("approved"));
+    json_object_set_new(json, "status_ours", json_true());
+    assert_actor(json, "ada");
+    json_decref(json);
+}
+
 static void the_newest_task_of_an_issue_counts(void **state)
 {
     (void)state;
@@ -118,6 +145,7 @@ int main(void)
         cmocka_unit_test(an_issue_is_read),
         cmocka_unit_test(a_task_is_read),
         cmocka_unit_test(a_finding_says_all),
+        cmocka_unit_test(whose_word_it_was),
         cmocka_unit_test(the_newest_task_of_an_issue_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

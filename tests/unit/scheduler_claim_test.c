@@ -8,7 +8,9 @@
  * (one_merge_at_a_time), the clamp of retry_due (a_clock_that_jumped_back), freshness not asked
  * (the_tracker_is_asked_first), pause of one project read as all (pauses), NOTES_MAX ignored (asan:
  * many_reasons), the memory of a fruitless walk ignored, or kept through a change of the disk, of
- * the pass, of the time, or a failed turn (the four tests of it). */
+ * the pass, of the time, or a failed turn (the four tests of it), a comment or an act that leaves
+ * what is known of the issue as fresh as it was, an answer under way that counts all the same
+ * (what_was_written_since_is_asked_for, who_acts_may_have_written_before). */
 #include "tests/unit/scheduler_kit.h"
 #include "services/scheduler/claim_view.h"
 
@@ -713,6 +715,70 @@ static void a_question_from_the_future_holds_nobody_up(void **state)
     json_decref(items);
 }
 
+/* The id of the question that waits for the reconciler, 0: there is none. */
+static int64_t asked(struct kit *kit)
+{
+    return kit_number(kit, "SELECT coalesce(max(id), 0) FROM jobs WHERE kind = 'query'"
+                           " AND state = 'queued'");
+}
+
+/* The runner takes what there is; then everything known of the issue is a second old. */
+static int64_t known(struct kit *kit, const char *key)
+{
+    int64_t task = analysis(kit, key);
+    kit_freshen(kit);
+    json_decref(kit_ask(kit, "runner", 9, false));
+    end(kit, task);
+    return task;
+}
+
+/* The minute is for what nobody told us. */
+static void what_was_written_since_is_asked_for(void **state)
+{
+    struct kit *kit = *state;
+    int64_t task = known(kit, "DEMO-1");
+    assert_true(queries_are_fresh(&kit->scheduler, task));
+    kit_event(
+        kit, "local",
+        "{\"kind\":\"comment\",\"issue\":\"DEMO-1\",\"actor\":\"ada\",\"body\":\"in Latin\"}");
+    assert_false(queries_are_fresh(&kit->scheduler, task));
+    int64_t first = asked(kit);
+    assert_true(first > 0);
+    /* one more, while the answer to the first is under way: that was read before it */
+    kit_event(
+        kit, "operator",
+        "{\"command\":\"comment\",\"task\":\"DEMO-1\",\"actor\":\"bob\",\"text\":\"or Greek\"}");
+    assert_true(kit_flag(kit, queries_take,
+                         message_new(MESSAGE_query_result, NULL, "{sI ss s{s[]}}", "job", first,
+                                     "what", "issue", "answer", "comments"),
+                         "duplicate"));
+    assert_false(queries_are_fresh(&kit->scheduler, task));
+    assert_true(asked(kit) > first);
+}
+
+static void who_acts_may_have_written_before(void **state)
+{
+    static const char *const acts[] = {"approve", "To Analyse", "retry"};
+    struct kit *kit = *state;
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "DEMO-%zu", i + 1);
+        int64_t task = known(kit, key);
+        kit_number(kit, "UPDATE tasks SET display_confirmed = entry WHERE id = %lld",
+                   (long long)task);
+        if (strcmp(acts[i], "retry") == 0)
+            kit_number(kit, "UPDATE tasks SET blocked_reason = 'permanent: x' WHERE id = %lld",
+                       (long long)task);
+        assert_true(queries_are_fresh(&kit->scheduler, task));
+        if (strcmp(acts[i], "To Analyse") == 0)
+            kit_status(kit, key, acts[i]);
+        else
+            kit_operator(kit, acts[i], key);
+        assert_number(kit, i == 2 ? 1 : 0, "SELECT asked_at > 0 FROM tasks WHERE id = %lld",
+                      (long long)task); /* parked again: nobody starts */
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_set_up, kit_tear_down)
@@ -750,6 +816,8 @@ int main(void)
         TEST(the_tracker_is_asked_first),
         TEST(an_unanswered_question_holds_nobody_up),
         TEST(a_question_from_the_future_holds_nobody_up),
+        TEST(what_was_written_since_is_asked_for),
+        TEST(who_acts_may_have_written_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
