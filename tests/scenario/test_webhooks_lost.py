@@ -3,7 +3,7 @@ the tracker is done twice, announced and not, and what they see of it is compare
 
 Mutations, each red: the reconciler blind for one of the four commands (missed_command: a way does not come to
 its end); a command that is found acted on twice (said more often); the comments since not read at the claim
-(comments: the prompt lacks them); labels asked for but once (labels)."""
+(with_a_word: the prompt lacks it); labels not asked for (by_label)."""
 
 import re
 
