@@ -17,8 +17,9 @@ bool silence_missed(struct silence *silence, int64_t asked_ms, int64_t now_ms)
 {
     if (silence->misses++ == 0)
         silence->since_ms = asked_ms;
-    return silence->misses >= SILENCE_MISSES &&
-           now_ms - silence->since_ms >= patience_ms(silence->doubts);
+    int64_t patience = patience_ms(silence->doubts);
+    return (silence->misses >= SILENCE_MISSES || now_ms - asked_ms >= patience) &&
+           now_ms - silence->since_ms >= patience;
 }
 
 void silence_renewed(struct silence *silence)

@@ -1,6 +1,6 @@
 /* PURE: no I/O */
 /* When a connection to a peer is doubted: questions on it ran into their time-outs, one after
- * another, and no answer came in between. The bus then asks the peer over a fresh connection, and
+ * another, and no answer came in between, or one that was long enough to tell by itself. The bus then asks the peer over a fresh connection, and
  * takes a new socket if it answers there (bus_peer.c). */
 #ifndef ORCH_SILENCE_H
 #define ORCH_SILENCE_H
@@ -9,7 +9,10 @@
 #include <stdint.h>
 
 enum {
-    SILENCE_MISSES = 2,          /* one answer may have been lost with the connection it was on */
+    SILENCE_MISSES = 2,          /* one answer may have been lost with the connection it was on;
+                                  * who asked for the whole patience and more need not ask again:
+                                  * a service that has but one long question would take twice that
+                                  * to find out */
     SILENCE_FIRST_MS = 4000,     /* silent for so long before the first doubt, */
     SILENCE_LONGEST_MS = 600000, /* twice as long before each further one, up to this: a socket
                                   * that was left is not closed, so a peer that is merely slow

@@ -11,7 +11,6 @@
 
 enum {
     WORK_TAG = 0x776f726b, /* of our work_request */
-    GRACE_MS = 5000,       /* an answer may be late by this much */
     BACKOFF_MIN_MS = 20,
     BACKOFF_MAX_MS = 1000,
     POLL_MAX_MS = 60000,
@@ -67,7 +66,7 @@ static void request_work(struct worker *worker)
              message_new(MESSAGE_work_request, NULL, "{s:s,s:s,s:i,s:i}", "service",
                          worker->service->name, "boot", worker->boot, "wait_ms", WORKER_WAIT_MS,
                          "max", worker->max),
-             WORKER_WAIT_MS + GRACE_MS, WORK_TAG);
+             WORKER_WAIT_MS + WORKER_LATE_MS, WORK_TAG);
 }
 
 /* An item that does not pass is dropped and named: the scheduler repeats nothing into its place. */

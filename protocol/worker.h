@@ -13,7 +13,10 @@
 
 enum {
     WORKER_ANSWER_MS = 3000, /* a question unanswered for so long is asked again */
-    WORKER_WAIT_MS = 20000,  /* how long the scheduler may hold a work_request */
+    /* How long the scheduler may hold a work_request, and how late its answer may be. Their sum is
+     * what a lost connection costs a service that asks nothing else (protocol/silence.h). */
+    WORKER_WAIT_MS = 5000,
+    WORKER_LATE_MS = 3000,
     WORKER_BOOT_SIZE = 33,
 };
 

@@ -11,14 +11,13 @@
 
 #include "lib/clock.h"
 #include "lib/file.h"
+#include "protocol/worker.h"
 #include "services/runner/agent_user.h"
 #include "services/runner/outbox.h"
 
 enum {
     EXIT_NOT_POSSIBLE = 100,
     TAG_WORK = 1,
-    WORK_WAIT_MS = 20 * 1000,
-    WORK_MARGIN_MS = 10 * 1000,
     WORK_RETRY_MS = 50,
     WORK_RETRY_MAX_MS = 1000,
     RUNS_MAX = 64, /* threads; the scheduler's own limit is far below */
@@ -112,9 +111,10 @@ static void ask_for_work(struct runner *runner, struct work *work)
     pthread_mutex_unlock(&runner->mutex);
     json_t *request =
         message_new(MESSAGE_work_request, NULL, "{ss ss si si}", "service", "runner", "boot",
-                    runner->boot, "wait_ms", WORK_WAIT_MS, "max", slots > 0 ? slots : 1);
+                    runner->boot, "wait_ms", WORKER_WAIT_MS, "max", slots > 0 ? slots : 1);
     work->asked = true;
-    bus_post(runner->service.bus, "scheduler", request, WORK_WAIT_MS + WORK_MARGIN_MS, TAG_WORK);
+    bus_post(runner->service.bus, "scheduler", request, WORKER_WAIT_MS + WORKER_LATE_MS,
+             TAG_WORK);
 }
 
 static void work_ended(struct runner *runner, struct work *work, const struct bus_item *item)

@@ -29,7 +29,7 @@
 #include "protocol/address.h"
 #include "protocol/service.h"
 
-enum { HELD_MAX = 128, CALL_MS = 2000, LONG_MS = 60000, POLL_MS = 10 };
+enum { HELD_MAX = 128, CALL_MS = 2000, POLL_MS = 10 };
 
 struct held {
     void *ticket;
@@ -174,12 +174,12 @@ static int call(struct bus *bus, const char *name, json_int_t seq, int timeout_m
 }
 
 /* A question that is held for long, as every service has one with the scheduler. */
-static void post_long(struct bus *bus, const char *name)
+static void post_long(struct bus *bus, const char *name, int wait_ms)
 {
     bus_post(bus, name,
              message_new(MESSAGE_work_request, NULL, "{s:s,s:s,s:i,s:i}", "service", "runner",
-                         "boot", "b", "wait_ms", LONG_MS, "max", 1),
-             LONG_MS, 0);
+                         "boot", "b", "wait_ms", wait_ms, "max", 1),
+             wait_ms, 0);
     printf("posted 0\n");
     fflush(stdout);
 }
@@ -201,13 +201,13 @@ static void await_long(struct bus *bus)
         bus_item_done(&item);
 }
 
-/* A line is a call with that number; "post": a long question, "await": its end. */
+/* A line is a call with that number; "post MS": a long question, "await": its end. */
 static int call_lines(struct bus *bus, const char *name)
 {
     char line[64];
     while (fgets(line, sizeof line, stdin)) {
         if (strncmp(line, "post", 4) == 0)
-            post_long(bus, name);
+            post_long(bus, name, atoi(line + 4));
         else if (strncmp(line, "await", 5) == 0)
             await_long(bus);
         else

@@ -1,4 +1,5 @@
-/* Mutations tried, each turns a test red: an answer resets nothing; one miss is enough; the time is
+/* Mutations tried, each turns a test red: an answer resets nothing; one short miss is enough;
+ * one long miss is none, or is one whatever the patience; the time is
  * counted from the last miss; the patience does not grow, or grows without end. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +14,19 @@ static void one_miss_is_none(void **state)
 {
     (void)state;
     struct silence silence = {0};
-    assert_false(silence_missed(&silence, 0, 60 * SECOND));
-    assert_true(silence_missed(&silence, 60 * SECOND, 61 * SECOND));
+    assert_false(silence_missed(&silence, 0, SILENCE_FIRST_MS - 1));
+    assert_true(silence_missed(&silence, SILENCE_FIRST_MS - 1, SILENCE_FIRST_MS));
+}
+
+static void one_long_miss_is_enough(void **state)
+{
+    (void)state;
+    struct silence silence = {0};
+    assert_true(silence_missed(&silence, 0, SILENCE_FIRST_MS));
+    silence_renewed(&silence);
+    assert_false(silence_missed(&silence, 10 * SECOND, 10 * SECOND + SILENCE_FIRST_MS));
+    silence_answered(&silence);
+    assert_true(silence_missed(&silence, 20 * SECOND, 20 * SECOND + 2 * SILENCE_FIRST_MS));
 }
 
 static void misses_close_together_are_one(void **state)
@@ -71,8 +83,11 @@ static void a_slow_peer_costs_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_miss_is_none),         cmocka_unit_test(misses_close_together_are_one),
-        cmocka_unit_test(an_answer_begins_anew),    cmocka_unit_test(doubted_until_it_is_renewed),
+        cmocka_unit_test(one_miss_is_none),
+        cmocka_unit_test(one_long_miss_is_enough),
+        cmocka_unit_test(misses_close_together_are_one),
+        cmocka_unit_test(an_answer_begins_anew),
+        cmocka_unit_test(doubted_until_it_is_renewed),
         cmocka_unit_test(a_slow_peer_costs_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
