@@ -235,6 +235,18 @@ const struct project *config_project(const struct config *config, const char *ke
     return NULL;
 }
 
+bool config_may_approve(const json_t *approvers, const char *person)
+{
+    size_t index;
+    const json_t *one;
+    json_array_foreach(approvers, index, one)
+    {
+        if (strcasecmp(json_string_value(one), person) == 0)
+            return true;
+    }
+    return json_array_size(approvers) == 0;
+}
+
 bool config_feature_applies(bool enabled, const char *repos, const struct project *project)
 {
     if (!enabled)

@@ -59,6 +59,10 @@ json_t *config_changed_sections(const struct config *before, const struct config
 
 const struct project *config_project(const struct config *config, const char *key);
 
+/* approvers: plane.approvers, ids or e-mails; person: of a tracker, in any case of letters. Nobody
+ * named: everybody. Pure. */
+bool config_may_approve(const json_t *approvers, const char *person);
+
 /* <feature>.enabled and .repos: true where the feature is in force for the project (repos: comma
  * separated repo values or project keys; empty = self-hosting only, "*" = all). Pure. */
 bool config_feature_applies(bool enabled, const char *repos, const struct project *project);

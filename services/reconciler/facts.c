@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "lib/config.h"
 #include "protocol/message.h"
 
 static const char approval_word[] = ":approved:";
@@ -16,17 +17,36 @@ static bool is_approval(const json_t *comment, int64_t since_ms)
            strstr(message_text(comment, "body", ""), approval_word) != NULL;
 }
 
-/* Whose word it was; NULL: nobody's. */
-static const char *approver(const json_t *issue, int64_t parked_since_ms)
+static bool was_refused(const json_t *task)
+{
+    size_t index;
+    const json_t *name;
+    json_array_foreach(json_object_get(task, "commands_done"), index, name)
+    {
+        if (json_is_string(name) && strcmp(json_string_value(name), "refused:approved") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whose word it was; NULL: nobody's. One who may not approve is answered once: their comment stays
+ * where it is and would be found again at every pass. */
+static const char *approver(const json_t *issue, const json_t *task, const json_t *approvers)
 {
     size_t index;
     const json_t *comment;
+    const char *stranger = NULL;
+    int64_t since_ms = message_integer(task, "parked_since_ms", 0);
     json_array_foreach(json_object_get(issue, "comments"), index, comment)
     {
-        if (parked_since_ms > 0 && is_approval(comment, parked_since_ms))
-            return message_text(comment, "author", "");
+        if (since_ms == 0 || !is_approval(comment, since_ms))
+            continue;
+        const char *author = message_text(comment, "author", "");
+        if (config_may_approve(approvers, author))
+            return author;
+        stranger = author;
     }
-    return NULL;
+    return was_refused(task) ? NULL : stranger;
 }
 
 static bool is_ours(const json_t *issue)
@@ -35,7 +55,7 @@ static bool is_ours(const json_t *issue)
            message_integer(issue, "status_ours", 0) != 0;
 }
 
-struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms)
+struct compare_issue facts_issue(const json_t *issue, const json_t *task, const json_t *approvers)
 {
     return (struct compare_issue){
         .id = message_text(issue, "id", ""),
@@ -45,7 +65,7 @@ struct compare_issue facts_issue(const json_t *issue, int64_t parked_since_ms)
         .status_kept = message_flag(issue, "status_kept", false),
         .status_ours = is_ours(issue),
         .updated_ms = message_integer(issue, "updated_ms", 0),
-        .has_approved_comment = approver(issue, parked_since_ms) != NULL,
+        .has_approved_comment = approver(issue, task, approvers) != NULL,
     };
 }
 
@@ -121,16 +141,17 @@ static json_t *detail_of(const struct compare_finding *finding, const json_t *is
 
 /* Who did what was found: whoever set the status, or wrote the comment that stands for one. */
 static const char *actor_of(const struct compare_finding *finding, const json_t *issue,
-                            const json_t *task)
+                            const json_t *task, const json_t *approvers)
 {
-    const char *author = approver(issue, message_integer(task, "parked_since_ms", 0));
+    const char *author = approver(issue, task, approvers);
     bool set = status_by_key(message_text(issue, "status_key", "")) == finding->status;
     bool said = finding->status == STATUS_APPROVED && author && (!set || is_ours(issue));
     return said ? author : message_text(issue, "status_actor", NULL);
 }
 
 json_t *facts_finding(const struct compare_finding *finding, const char *project,
-                      const json_t *issue, const json_t *task, const struct pull_request *pull)
+                      const json_t *issue, const json_t *task, const json_t *approvers,
+                      const struct pull_request *pull)
 {
     const char *id = issue ? message_text(issue, "id", "") : message_text(task, "issue", "");
     const char *key = task ? message_text(task, "key", "") : message_text(issue, "key", "");
@@ -139,7 +160,7 @@ json_t *facts_finding(const struct compare_finding *finding, const char *project
     return message_new(MESSAGE_finding, NULL, "{s:s,s:s,s:s,s:s,s:o,s:s?,s:s?,s:o}", "finding",
                        compare_finding_names[finding->kind], "project", project, "issue", id, "key",
                        key, "entry", entry, "status", status, "actor",
-                       issue ? actor_of(finding, issue, task) : NULL, "detail",
+                       issue ? actor_of(finding, issue, task, approvers) : NULL, "detail",
                        detail_of(finding, issue, pull));
 }
 

@@ -106,17 +106,18 @@ static void compare_one(struct reconciler *reconciler, const struct outside *out
     struct compare_forge seen;
     struct compare_finding finding;
     struct pull_request pull = {0};
+    const json_t *approvers = reconciler->worker->service->config->plane_approvers;
     if (task && !facts_task(task, &right))
         return;
     if (issue)
-        left = facts_issue(issue, message_integer(task, "parked_since_ms", 0));
+        left = facts_issue(issue, task, approvers);
     bool looked = task && outside->forge && compare_wants_forge(&right) &&
                   outside_look(outside->forge, task, &seen, &pull);
     compare_issue_task(issue ? &left : NULL, task ? &right : NULL, looked ? &seen : NULL, &finding);
     counts->compared++;
     if (finding.kind != FINDING_NONE)
         tell(reconciler, &finding,
-             facts_finding(&finding, outside->project->key, issue, task, &pull), counts);
+             facts_finding(&finding, outside->project->key, issue, task, approvers, &pull), counts);
     forge_pull_free(&pull);
 }
 

@@ -81,9 +81,12 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
         if (change->announced && task->exists && !task->terminal)
             labels_known(scheduler, task->id);
     } else {
+        const char *actor = message_text(event, "actor", "somebody");
         const struct occurrence occurrence = {
-            .event = {.kind = event_of(change), .source = SOURCE_TRACKER},
-            .actor = message_text(event, "actor", "somebody"),
+            .event = {.kind = event_of(change),
+                      .source = SOURCE_TRACKER,
+                      .not_approver = !config_may_approve(scheduler->config->plane_approvers, actor)},
+            .actor = actor,
             .project = change->project,
             .issue = change->issue,
             .key = message_text(issue, "key", ""),

@@ -160,14 +160,16 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
         return message_refusal("unknown-finding", "finding",
                                "this version acts on no such finding");
     task_load_by_issue(scheduler, issue, &task);
-    const char *merged = message_text(detail, "head_sha", "");
+    const char *merged = message_text(detail, "head_sha", ""),
+               *actor = message_text(message, "actor", "reconciler");
     const struct occurrence occurrence = {
         .event = {.kind = kind,
                   .source = SOURCE_RECONCILER,
                   .entry = message_integer(message, "entry", 0),
                   .current_code = task.exists && task.head && strcmp(task.head, merged) == 0,
-                  .cause = cause_of(detail)},
-        .actor = message_text(message, "actor", "reconciler"),
+                  .cause = cause_of(detail),
+                  .not_approver = !config_may_approve(scheduler->config->plane_approvers, actor)},
+        .actor = actor,
         .project = project->key,
         .issue = issue,
         .key = key,

@@ -86,6 +86,7 @@ struct stage_event {
     bool current_code;         /* MERGED_OUTSIDE: what was merged is the task's head */
     enum reason cause;         /* BY_HAND: what was done */
     enum parked waives;        /* LABEL: whom it waives; the feature is on */
+    bool not_approver;         /* a person who may not approve, confirm or stop (plane.approvers) */
 };
 
 /* What a comment or alert says; worded by wording.c from the facts of the row. */

@@ -93,6 +93,8 @@ static bool awaited(struct machine *m, enum stage stage, enum parked parked)
     const struct stage_facts *f = m->facts;
     if (f->stage != stage)
         machine_refuse(m, REASON_WRONG_STAGE, false);
+    else if (m->event->not_approver)
+        machine_refuse(m, REASON_NOT_APPROVER, true);
     else if (f->blocked)
         machine_refuse(m, REASON_BLOCKED, true);
     else if (f->command_seen)
@@ -174,6 +176,8 @@ void machine_on_stop(struct machine *m)
             machine_refuse(m, REASON_DISABLED, false);
         else
             machine_ignore(m, REASON_DISABLED);
+    } else if (m->event->not_approver) {
+        machine_refuse(m, REASON_NOT_APPROVER, true);
     } else if (may_stop_now(f)) {
         m->decision->remember_command = true;
         machine_cancel(m);

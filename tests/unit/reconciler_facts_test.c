@@ -19,25 +19,52 @@ static json_t *issue(void)
                      "fine :approved:", "at_ms", (json_int_t)1000);
 }
 
+/* approvers and done: JSON, or NULL for none. */
+static bool is_approved(const json_t *issue, int64_t since_ms, const char *approvers,
+                        const char *done)
+{
+    json_t *row = json_pack("{s:I}", "parked_since_ms", (json_int_t)since_ms);
+    json_t *may = approvers ? json_loads(approvers, 0, NULL) : NULL;
+    if (done)
+        json_object_set_new(row, "commands_done", json_loads(done, 0, NULL));
+    bool approved = facts_issue(issue, row, may).has_approved_comment;
+    json_decref(row);
+    json_decref(may);
+    return approved;
+}
+
 static void an_issue_is_read(void **state)
 {
     (void)state;
     json_t *json = issue();
-    struct compare_issue facts = facts_issue(json, 0);
+    struct compare_issue facts = facts_issue(json, NULL, NULL);
     assert_string_equal(facts.id, "local-4");
     assert_int_equal(facts.status, STATUS_APPROVED);
     assert_int_equal(facts.group, COMPARE_GROUP_UNKNOWN);
     assert_false(facts.status_ours);
     assert_int_equal(facts.updated_ms, 500);
     assert_false(facts.has_approved_comment); /* not parked: nothing to approve */
-    assert_true(facts_issue(json, 1000).has_approved_comment);
-    assert_false(facts_issue(json, 1001).has_approved_comment); /* an older call's answer */
+    assert_true(is_approved(json, 1000, NULL, NULL));
+    assert_false(is_approved(json, 1001, NULL, NULL)); /* an older call's answer */
     json_array_remove(json_object_get(json, "comments"), 1);
-    assert_false(facts_issue(json, 1).has_approved_comment); /* our own bot's word */
+    assert_false(is_approved(json, 1, NULL, NULL)); /* our own bot's word */
     json_object_set_new(json, "status_key", json_string(""));
     json_object_set_new(json, "status_ours", json_integer(1));
-    assert_int_equal(facts_issue(json, 0).status, STATUS_COUNT);
-    assert_true(facts_issue(json, 0).status_ours);
+    assert_int_equal(facts_issue(json, NULL, NULL).status, STATUS_COUNT);
+    assert_true(facts_issue(json, NULL, NULL).status_ours);
+    json_decref(json);
+}
+
+/* Red: one who may not approve is answered at every pass; or never; one who may is not heard after
+ * one who may not. */
+static void who_may_not_is_answered_once(void **state)
+{
+    (void)state;
+    json_t *json = issue();
+    assert_true(is_approved(json, 1000, "[]", "[\"refused:approved\"]"));
+    assert_true(is_approved(json, 1000, "[\"ADA\"]", "[\"refused:approved\"]"));
+    assert_true(is_approved(json, 1000, "[\"grace\"]", "[\"refused:stop\"]"));
+    assert_false(is_approved(json, 1000, "[\"grace\"]", "[\"stop\",\"refused:approved\"]"));
     json_decref(json);
 }
 
@@ -77,7 +104,7 @@ static void a_finding_says_all(void **state)
     (void)state;
     json_t *left = issue(), *right = task();
     struct compare_finding start = {FINDING_F_1, 0, STATUS_TO_ANALYSE, ""};
-    json_t *message = facts_finding(&start, "DEMO", left, NULL, NULL);
+    json_t *message = facts_finding(&start, "DEMO", left, NULL, NULL, NULL);
     json_t *detail = json_object_get(message, "detail");
     assert_string_equal(message_text(message, "finding", ""), "F-1");
     assert_string_equal(message_text(message, "status", ""), "to_analyse");
@@ -88,7 +115,7 @@ static void a_finding_says_all(void **state)
     assert_int_equal(json_array_size(json_object_get(detail, "labels")), 1);
     json_decref(message);
     struct compare_finding jobless = {FINDING_F_4, 31, STATUS_COUNT, ""};
-    message = facts_finding(&jobless, "DEMO", NULL, right, NULL);
+    message = facts_finding(&jobless, "DEMO", NULL, right, NULL, NULL);
     assert_string_equal(message_text(message, "finding", ""), "F-4");
     assert_string_equal(message_text(message, "issue", ""), "local-4");
     assert_int_equal(message_integer(message, "entry", 0), 31);
@@ -103,7 +130,7 @@ static void assert_actor(const json_t *issue, const char *actor)
     const struct compare_finding finding = {FINDING_F_2, 31, STATUS_APPROVED, ""};
     json_t *row = task();
     json_object_set_new(row, "parked_since_ms", json_integer(1000));
-    json_t *message = facts_finding(&finding, "DEMO", issue, row, NULL);
+    json_t *message = facts_finding(&finding, "DEMO", issue, row, NULL, NULL);
     assert_string_equal(message_text(message, "actor", ""), actor);
     json_decref(message);
     json_decref(row);
@@ -143,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_issue_is_read),
+        cmocka_unit_test(who_may_not_is_answered_once),
         cmocka_unit_test(a_task_is_read),
         cmocka_unit_test(a_finding_says_all),
         cmocka_unit_test(whose_word_it_was),

@@ -462,6 +462,10 @@ struct flag_case {
         .kind = STAGE_EVENT_##k, .source = SOURCE_##s,                                             \
         .entry = SOURCE_##s == SOURCE_RECONCILER ? ENTRY : 0                                       \
     }
+#define STRANGER(k)                                                                                \
+    {                                                                                              \
+        .kind = STAGE_EVENT_##k, .source = SOURCE_TRACKER, .not_approver = true                    \
+    }
 #define ENDED(k, j, v)                                                                             \
     {                                                                                              \
         .kind = STAGE_EVENT_JOB_##k, .source = SOURCE_RUNNER, .entry = ENTRY, .job = JOB_##j,      \
@@ -596,6 +600,27 @@ static const struct flag_case flag_cases[] = {
     {"approved twice",
      FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL, .command_seen = true),
      COMMAND(APPROVED, TRACKER), "ignored repeated"},
+    /* Mutations: who may not is not asked about (each of the three); it is asked before the stage */
+    {"approved by one who may not", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL),
+     STRANGER(APPROVED), "refused not-approver remember-refusal show:awaiting_approval "
+     "say:refused@stream"},
+    {"the same again: said once",
+     FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL, .refusal_said = true),
+     STRANGER(APPROVED), "refused not-approver show:awaiting_approval"},
+    {"approved by one who may not, where nobody can",
+     FACTS(.stage = STAGE_REVIEW, .job_live = true), STRANGER(APPROVED),
+     "refused wrong-stage show:code_review"},
+    {"confirmed by one who may not",
+     FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .lease_held = true),
+     STRANGER(CONFIRM_DEPLOY), "refused not-approver remember-refusal show:awaiting_deploy "
+     "say:refused@stream"},
+    {"stopped by one who may not", FACTS(.stage = STAGE_DEVELOPMENT, .job_live = true),
+     STRANGER(STOP), "refused not-approver remember-refusal show:development say:refused@stream"},
+    {"stopped by one who may not, after the end", FACTS(.stage = STAGE_DONE), STRANGER(STOP),
+     "refused already-stopped show:done"},
+    {"anybody may go on", FACTS(.stage = STAGE_DEVELOPMENT, .blocked = true), STRANGER(TO_ANALYSE),
+     "applied resumed >development reset unblock remember "
+     "job:agent/developer+findings show:development say:resumed@stream"},
     /* Mutations: a label that waives another person; a blocked one goes on; a confirm without its
      * lease */
     {"the label waives the person", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL),
