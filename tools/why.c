@@ -3,12 +3,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "protocol/blocks.h"
 #include "protocol/vocabulary.h"
 #include "tools/text.h"
 
 struct answer {
     const char *waits_for, *reason, *since, *who;
-    char next[240], run[120];
+    char next[320], run[120], person[160];
 };
 
 static const json_t *row_in_state(const json_t *task, const char *state)
@@ -93,10 +94,13 @@ static void say_blocked(struct answer *answer, const json_t *task)
     answer->waits_for = "a person: it is blocked";
     answer->reason = text_field(json_object_get(task, "blocked"), "reason");
     answer->since = text_field(json_object_get(task, "blocked"), "since");
-    answer->who = "a person";
+    const struct block_words *words = block_words_of(answer->reason);
+    snprintf(answer->person, sizeof answer->person, "a person%s%s", words ? ": " : "",
+             words ? words->first : "");
+    answer->who = answer->person;
     snprintf(answer->next, sizeof answer->next,
-             "it goes on after: orchctl retry %s (or status To Analyse); STOP ends it",
-             key ? key : "KEY");
+             "after orchctl retry %s (or status To Analyse) %s; STOP ends it", key ? key : "KEY",
+             words ? words->then : "it goes on");
 }
 
 static const struct wait {

