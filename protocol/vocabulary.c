@@ -66,6 +66,23 @@ enum status status_by_name(const char *name, const char *const names[STATUS_COUN
     return (enum status)status;
 }
 
+int priority_rank(const char *name)
+{
+    static const struct {
+        const char *name;
+        int rank;
+    } priorities[] = {
+#define PRIORITY(name, rank) {name, rank},
+#include "protocol/priorities.def"
+#undef PRIORITY
+    };
+    for (size_t i = 0; name && i < sizeof priorities / sizeof *priorities; i++) {
+        if (strcmp(priorities[i].name, name) == 0)
+            return priorities[i].rank;
+    }
+    return -1;
+}
+
 bool role_is_reserved(const char *name)
 {
     if (strcasecmp(name, "stream") == 0)

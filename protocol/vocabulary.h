@@ -1,4 +1,4 @@
-/* The words that all programs share, from stages.def and statuses.def. Pure. */
+/* The words that all programs share, from stages.def, statuses.def and priorities.def. Pure. */
 #ifndef ORCH_VOCABULARY_H
 #define ORCH_VOCABULARY_H
 
@@ -50,6 +50,9 @@ enum status status_by_key(const char *key);
 /* Names are compared without regard to case and surrounding space. names: configured names by
  * logical key, NULL entries meaning the default; may itself be NULL. */
 enum status status_by_name(const char *name, const char *const names[STATUS_COUNT]);
+
+/* Of an issue's priority by its name in the tracker (priorities.def); -1: no such name, NULL too. */
+int priority_rank(const char *name);
 
 /* True for analyst ... deployer and stream: names no person may use as actor. */
 bool role_is_reserved(const char *name);

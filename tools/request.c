@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/buffer.h"
+#include "protocol/vocabulary.h"
 
 const struct ctl_command_info ctl_commands[CTL_COMMAND_COUNT] = {
 #define COMMAND(id, words, arguments, least, most, options, help)                                  \
@@ -25,6 +26,7 @@ static const struct option options[] = {
     {'t', "--title", "TEXT", "title of the issue"},
     {'b', "--body-file", "FILE", "its description, Markdown; - is standard input"},
     {'l', "--label", "NAME", "a label of it; may be repeated"},
+    {'P', "--priority", "NAME", "urgent, high, medium, low or none: what is claimed first"},
     {'s', "--no-start", NULL, "leave it in Backlog"},
     {'F', "--from", "DIR", "what the repository begins with"},
     {'f', "-f", NULL, "go on as the log grows"},
@@ -88,6 +90,9 @@ static bool take_option(struct ctl_request *request, char letter, const char *va
     case 'm':
         request->text = value;
         return true;
+    case 'P':
+        request->priority = value;
+        return value && priority_rank(value) >= 0;
     case 'p':
         request->actor = value;
         return true;

@@ -39,7 +39,7 @@ struct ctl_request {
     enum ctl_command topic;        /* of help; CTL_COMMAND_COUNT: all of it */
     bool json, follow, no_start, all, force;
     const char *config; /* -c */
-    const char *title, *body_file, *from, *text, *actor;
+    const char *title, *body_file, *from, *text, *actor, *priority;
     const char *labels[CTL_LABELS_MAX];
     size_t label_count;
     int lines;

@@ -193,6 +193,8 @@ static json_t *issue_event(const struct ctl *ctl, const char *key, const char *b
     json_object_set_new(event, "title", json_string(request->title));
     json_object_set_new(event, "body", json_string(body));
     json_object_set_new(event, "labels", labels);
+    if (request->priority)
+        json_object_set_new(event, "priority", json_string(request->priority));
     json_object_set_new(
         event, "status",
         json_string(request->no_start ? "Backlog" : status_table[STATUS_TO_ANALYSE].name));

@@ -115,7 +115,7 @@ static bool check_kind(const json_t *event, const char *kind, struct command_fau
 static bool check_local(const json_t *event, const char **delivery, struct command_fault *fault)
 {
     static const char *const texts[] = {"title", "body", "status"};
-    const char *kind, *issue, *actor, *ignored;
+    const char *kind, *issue, *actor, *priority, *ignored;
     const json_t *announce = json_object_get(event, "announce");
     if (!required_text(event, "delivery", delivery, fault) ||
         !required_text(event, "kind", &kind, fault) ||
@@ -127,6 +127,10 @@ static bool check_local(const json_t *event, const char **delivery, struct comma
         if (!optional_text(event, texts[i], &ignored, fault))
             return false;
     }
+    if (!optional_text(event, "priority", &priority, fault))
+        return false;
+    if (priority && priority_rank(priority) < 0)
+        return refuse(fault, "priority", "must be urgent, high, medium, low or none");
     if (announce && !json_is_boolean(announce))
         return refuse(fault, "announce", "must be true or false");
     if (strlen(*delivery) > DELIVERY_MAX)

@@ -133,6 +133,8 @@ static json_t *detail_of(const struct compare_finding *finding, const json_t *is
         json_t *labels = json_object_get(issue, "labels");
         json_object_set_new(detail, "title", json_string(message_text(issue, "title", "")));
         json_object_set_new(detail, "body", json_string(message_text(issue, "body", "")));
+        json_object_set_new(detail, "priority",
+                            json_string(message_text(issue, "priority", "none")));
         json_object_set_new(detail, "labels",
                             json_is_array(labels) ? json_incref(labels) : json_array());
     }

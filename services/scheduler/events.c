@@ -55,6 +55,7 @@ static void carry_over(struct scheduler *scheduler, const struct task *task, con
               task->id, message_text(issue, "title", ""), message_text(issue, "body", ""), labels);
     free(labels);
     dependents_learn(scheduler, task->id, message_text(issue, "body", ""));
+    task_set_priority(scheduler, task->id, message_text(issue, "priority", NULL));
 }
 
 static void take_change(struct scheduler *scheduler, const json_t *event,
@@ -93,6 +94,7 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
             .title = message_text(issue, "title", ""),
             .description = message_text(issue, "body", ""),
             .labels = json_object_get(issue, "labels"),
+            .priority = message_text(issue, "priority", NULL),
         };
         perform(scheduler, task, &occurrence, performed);
     }

@@ -72,6 +72,15 @@ static void set_labels(struct scheduler *scheduler, int64_t id, const json_t *ev
     free(text);
 }
 
+/* Where the event names none it stays. */
+static void set_priority(struct scheduler *scheduler, int64_t id, const json_t *event)
+{
+    const char *name = message_text(event, "priority", NULL);
+    if (priority_rank(name) >= 0)
+        store_run(scheduler->store, "UPDATE local_issues SET priority = ?2 WHERE id = ?1", "is", id,
+                  name);
+}
+
 static void set_issue(struct scheduler *scheduler, int64_t id, const json_t *event,
                       struct local_change *change)
 {
@@ -81,6 +90,7 @@ static void set_issue(struct scheduler *scheduler, int64_t id, const json_t *eve
               "issi", id, message_text(event, "title", ""), message_text(event, "body", ""),
               scheduler->now_ms);
     set_labels(scheduler, id, event);
+    set_priority(scheduler, id, event);
     set_status(scheduler, id, event, change);
 }
 
@@ -139,13 +149,15 @@ void local_apply(struct scheduler *scheduler, const json_t *event, struct local_
 bool local_issue(struct scheduler *scheduler, const char *issue, json_t **found)
 {
     sqlite3_stmt *row = store_ask(scheduler->store,
-                                  "SELECT key, title, body, labels FROM local_issues WHERE id = ?1",
+                                  "SELECT key, title, body, labels, priority FROM local_issues"
+                                  " WHERE id = ?1",
                                   "i", id_of(issue));
     if (!store_row(scheduler->store, row))
         return false;
     json_t *labels = json_loads(column_text(row, 3), 0, NULL);
-    *found = json_pack("{ss ss ss so}", "key", column_text(row, 0), "title", column_text(row, 1),
-                       "body", column_text(row, 2), "labels", labels ? labels : json_array());
+    *found = json_pack("{ss ss ss so ss}", "key", column_text(row, 0), "title",
+                       column_text(row, 1), "body", column_text(row, 2), "labels",
+                       labels ? labels : json_array(), "priority", column_text(row, 4));
     store_done(row);
     return true;
 }
@@ -265,13 +277,13 @@ static json_t *show(struct scheduler *scheduler, sqlite3_stmt *row)
     json_t *labels = json_loads(column_text(row, 5), 0, NULL);
     const char *body = column_text(row, 3);
     snprintf(issue, sizeof issue, "%s%lld", id_prefix, (long long)column_int(row, 0));
-    return json_pack("{sI ss ss ss so ss so sI sb sb ss? so}", "id", (json_int_t)column_int(row, 0),
+    return json_pack("{sI ss ss ss so ss so sI sb sb ss? ss so}", "id", (json_int_t)column_int(row, 0),
                      "issue", issue, "key", column_text(row, 1), "title", column_text(row, 2),
                      "body", json_stringn(body, text_cut(body, BODY_BYTES)), "status",
                      column_text(row, 4), "labels", labels ? labels : json_array(), "updated_ms",
                      (json_int_t)column_int(row, 6), "status_ours", (int)(column_int(row, 7) != 0),
                      "status_kept", (int)(column_int(row, 9) != 0), "status_actor",
-                     column_text(row, 8), "comments", comments_of(scheduler, column_int(row, 0)));
+                     column_text(row, 8), "priority", column_text(row, 10), "comments", comments_of(scheduler, column_int(row, 0)));
 }
 
 enum { PAGE_MAX = 200, PAGE_BYTES = 512 * 1024 };
@@ -285,7 +297,8 @@ json_t *local_list(struct scheduler *scheduler, const json_t *message)
     size_t size = 0;
     sqlite3_stmt *row = store_ask(scheduler->store,
                                   "SELECT id, key, title, body, status, labels, updated_at,"
-                                  " status_ours, status_actor, status_unheard FROM local_issues"
+                                  " status_ours, status_actor, status_unheard, priority FROM"
+                                  " local_issues"
                                   " WHERE project = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
                                   "sii", message_text(message, "project", ""),
                                   (int64_t)message_integer(message, "after", 0), max + 1);

@@ -24,6 +24,8 @@ const struct migration migrations[] = {
         "CREATE INDEX tasks_depend ON tasks(id)"
         " WHERE depends IS NOT NULL AND began = 0 AND terminal = 0;"
         "CREATE INDEX tasks_parked ON tasks(id) WHERE parked_for IS NOT NULL AND terminal = 0"},
+    /* a name of protocol/priorities.def; tasks and jobs keep its rank */
+    {3, "ALTER TABLE local_issues ADD COLUMN priority TEXT NOT NULL DEFAULT 'none'"},
 };
 const size_t migration_count = sizeof migrations / sizeof *migrations;
 

@@ -176,6 +176,7 @@ json_t *outside_finding(struct scheduler *scheduler, const json_t *message)
         .title = message_text(detail, "title", key),
         .description = message_text(detail, "body", ""),
         .labels = json_object_get(detail, "labels"),
+        .priority = message_text(detail, "priority", NULL),
     };
     if (kind == STAGE_EVENT_MERGED_OUTSIDE)
         learn_merge(scheduler, &task, &occurrence.event, detail);

@@ -81,6 +81,7 @@ static void create(struct performance *p)
     free(labels);
     p->task->id = store_last_id(p->scheduler->store);
     dependents_learn(p->scheduler, p->task->id, o->description);
+    p->task->priority = task_set_priority(p->scheduler, p->task->id, o->priority);
     effects_succeed(p->scheduler, p->task->id, o->key);
     p->from = STAGE_COUNT;
     store_run(p->scheduler->store,

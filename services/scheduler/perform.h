@@ -13,7 +13,7 @@ struct occurrence {
     const json_t *findings;  /* of the gate, bounded */
     const char *log_tail;    /* of the run that ended */
     /* a task that does not exist yet */
-    const char *project, *issue, *key, *title, *description;
+    const char *project, *issue, *key, *title, *description, *priority;
     const json_t *labels;
 };
 

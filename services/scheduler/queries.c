@@ -147,6 +147,7 @@ static bool learn(struct scheduler *scheduler, int64_t task, const json_t *issue
               " labels = coalesce(?6, labels) WHERE id = ?1",
               "isisss", task, comments_text, scheduler->now_ms, message_text(issue, "title", NULL),
               message_text(issue, "body", NULL), labels_text);
+    task_set_priority(scheduler, task, message_text(issue, "priority", NULL));
     free(comments_text);
     free(labels_text);
     if (message_text(issue, "body", NULL))

@@ -33,6 +33,19 @@ static enum parked parked_by_name(const char *name)
     return PARKED_NONE;
 }
 
+int64_t task_set_priority(struct scheduler *scheduler, int64_t task, const char *name)
+{
+    int rank = priority_rank(name);
+    if (rank >= 0 && store_run(scheduler->store,
+                               "UPDATE tasks SET priority = ?2 WHERE id = ?1 AND priority <> ?2",
+                               "ii", task, (int64_t)rank) > 0)
+        store_run(scheduler->store,
+                  "UPDATE jobs SET priority = ?2 WHERE task = ?1 AND state IN ('queued','running')"
+                  " AND state = 'queued'",
+                  "ii", task, (int64_t)rank);
+    return store_number(scheduler->store, 0, "SELECT priority FROM tasks WHERE id = ?1", "i", task);
+}
+
 const struct project *scheduler_project(const struct scheduler *scheduler, const char *key)
 {
     return config_project(scheduler->config, key);

@@ -2,7 +2,8 @@
 older task. Every job that waits says why.
 
 Mutations, each red: a limit of claim_rules.c that is not asked, or asked with > (limits); an agent that was claimed
-not counted at once (limits); the queue without stage_rank or task in its order (order)."""
+not counted at once (limits); the queue without stage_rank or task in its order (order); a priority that is not taken over
+at the creation, from a finding, or into jobs that wait (priority)."""
 
 import json
 
@@ -24,11 +25,11 @@ def two_projects(make_instance, demo=9, shop=9, roles=None, **keys):
     return instance.start()
 
 
-def begin(instance, *keys):
+def begin(instance, *keys, delivery="", **fields):
     for key in keys:
         code, _ = instance.must("POST", "/webhook/local", {
-            "delivery": key, "kind": "issue", "issue": key, "title": "Say hello", "body": "A greeting.",
-            "status": "To Analyse", "labels": [], "actor": "ada"})
+            "delivery": f"{key}{delivery}", "kind": "issue", "issue": key, "title": "Say hello", "body": "A greeting.",
+            "status": "To Analyse", "labels": [], "actor": "ada", **fields})
         assert code == 202
 
 
@@ -104,3 +105,27 @@ def test_order(make_instance):
         ("DEMO-1", "analyst"), ("DEMO-4", "analyst")]
     assert most_at_once(instance, lambda key, role: True) == 1
     check_all(instance, "DEMO-2")
+
+
+def test_priority(make_instance):
+    """The more urgent issue first, whether its webhook came or not, and also where it became so meanwhile."""
+    instance = make_instance(plan={"analyst": {"until": "go"}},
+                             keys={"max_concurrency": 1, "reconciler": {"interval_s": 1}}).start()
+    begin(instance, "DEMO-1")
+    instance.wait_for(lambda: started(instance) == [("DEMO-1", "analyst")], 30, "the one agent works")
+    begin(instance, "DEMO-2", "DEMO-3")
+    begin(instance, "DEMO-4", priority="low")
+    begin(instance, "DEMO-5", priority="urgent", announce=False)
+
+    def order():
+        return [job["key"] for job in instance.http("GET", "/queue")[1]["queued"]]
+    instance.wait_for(lambda: order() == ["DEMO-5", "DEMO-4", "DEMO-2", "DEMO-3"], 30, f"by urgency: {order()}")
+    instance.must("POST", "/webhook/local", {"delivery": "more", "kind": "issue", "issue": "DEMO-3", "actor": "ada",
+                                             "title": "Say hello", "body": "A greeting.", "priority": "high"})
+    wanted = ["DEMO-5", "DEMO-3", "DEMO-4", "DEMO-2"]
+    instance.wait_for(lambda: order() == wanted, 20, f"by urgency: {order()}")
+    assert instance.issue("DEMO-3")["priority"] == "high" and instance.issue("DEMO-2")["priority"] == "none"
+    (instance.agent_dir / "go").touch()
+    for key in wanted:
+        instance.wait_for(lambda: instance.parked(key) == "approval", 60, f"{key} had its turn")
+    assert [key for key, _ in started(instance)] == ["DEMO-1", *wanted]

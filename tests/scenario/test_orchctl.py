@@ -196,7 +196,8 @@ def test_json_everywhere(lived):
     assert parsed(lived, "version")["version"]
     assert len(parsed(lived, "help")) > 20
     assert parsed(lived, "comment", "DEMO-2", "be brief")["result"] == "applied"
-    assert parsed(lived, "restart", "monitor")["pid"] == lived.pid("monitor")
+    pid = parsed(lived, "restart", "monitor")["pid"]
+    lived.wait_for(lambda: lived.pid("monitor") == pid, 10, "the page knows the new process")
     assert parsed(lived, "repo", "create", "json-one")["branch"] == "main"
     for arguments in (["tail", "scheduler"], ["tail", "DEMO-1"]):
         for line in text(lived, *arguments, "--json").splitlines():

@@ -43,6 +43,9 @@ static void local_events(void **context)
     accepted("{\"delivery\":\"3\",\"kind\":\"label\",\"issue\":\"A-1\",\"labels\":[\"x\"],"
              "\"more\":{}}",
              "3");
+    accepted("{\"delivery\":\"4\",\"kind\":\"issue\",\"issue\":\"A-1\",\"title\":\"t\","
+             "\"priority\":\"urgent\"}",
+             "4");
 }
 
 static void local_refusals(void **context)
@@ -60,6 +63,9 @@ static void local_refusals(void **context)
     refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"../A-1\",\"title\":\"t\"}",
             "issue");
     refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"A1\",\"title\":\"t\"}", "issue");
+    refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"A-1\",\"title\":\"t\","
+            "\"priority\":\"Urgent\"}",
+            "priority");
     refused("{\"delivery\":\"1\",\"kind\":\"issue\",\"issue\":\"A-1\"}", "title");
     refused("{\"delivery\":\"1\",\"kind\":\"status\",\"issue\":\"A-1\"}", "status");
     refused("{\"delivery\":\"1\",\"kind\":\"comment\",\"issue\":\"A-1\",\"body\":\"\"}", "body");

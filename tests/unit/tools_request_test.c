@@ -74,6 +74,7 @@ static void options_may_stand_anywhere(void **state)
     assert_string_equal(request.title, "T");
     assert_int_equal(request.label_count, 2);
     assert_string_equal(request.labels[1], "b");
+    assert_string_equal(good("task new DEMO --title T --priority high").priority, "high");
     request = good("task new DEMO --title=a=b");
     assert_string_equal(request.title, "a=b");
     assert_true(good("events --all").all);
@@ -102,6 +103,7 @@ static void faults_are_named(void **state)
     bad("task new DEMO", "--title");
     bad("task new DEMO --title", "--title");
     bad("task new DEMO --title=", "--title");
+    bad("task new DEMO --title T --priority soon", "--priority");
     bad("tail x -n y", "-n");
     bad("events --after -1", "--after");
     bad("a b c d e f", "too many");
