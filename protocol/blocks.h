@@ -1,5 +1,6 @@
 /* PURE: no I/O */
-/* What a person does about a blocked task: one table (blocks.def) for orchctl and for the comment. */
+/* What a person does about a blocked task: one table (blocks.def) for orchctl and for the comment.
+ */
 #ifndef ORCH_BLOCKS_H
 #define ORCH_BLOCKS_H
 

@@ -113,8 +113,7 @@ static void ask_for_work(struct runner *runner, struct work *work)
         message_new(MESSAGE_work_request, NULL, "{ss ss si si}", "service", "runner", "boot",
                     runner->boot, "wait_ms", WORKER_WAIT_MS, "max", slots > 0 ? slots : 1);
     work->asked = true;
-    bus_post(runner->service.bus, "scheduler", request, WORKER_WAIT_MS + WORKER_LATE_MS,
-             TAG_WORK);
+    bus_post(runner->service.bus, "scheduler", request, WORKER_WAIT_MS + WORKER_LATE_MS, TAG_WORK);
 }
 
 static void work_ended(struct runner *runner, struct work *work, const struct bus_item *item)

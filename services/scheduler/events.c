@@ -86,7 +86,8 @@ static void take_change(struct scheduler *scheduler, const json_t *event,
         const struct occurrence occurrence = {
             .event = {.kind = event_of(change),
                       .source = SOURCE_TRACKER,
-                      .not_approver = !config_may_approve(scheduler->config->plane_approvers, actor)},
+                      .not_approver =
+                          !config_may_approve(scheduler->config->plane_approvers, actor)},
             .actor = actor,
             .project = change->project,
             .issue = change->issue,

@@ -155,9 +155,9 @@ bool local_issue(struct scheduler *scheduler, const char *issue, json_t **found)
     if (!store_row(scheduler->store, row))
         return false;
     json_t *labels = json_loads(column_text(row, 3), 0, NULL);
-    *found = json_pack("{ss ss ss so ss}", "key", column_text(row, 0), "title",
-                       column_text(row, 1), "body", column_text(row, 2), "labels",
-                       labels ? labels : json_array(), "priority", column_text(row, 4));
+    *found = json_pack("{ss ss ss so ss}", "key", column_text(row, 0), "title", column_text(row, 1),
+                       "body", column_text(row, 2), "labels", labels ? labels : json_array(),
+                       "priority", column_text(row, 4));
     store_done(row);
     return true;
 }
@@ -277,13 +277,14 @@ static json_t *show(struct scheduler *scheduler, sqlite3_stmt *row)
     json_t *labels = json_loads(column_text(row, 5), 0, NULL);
     const char *body = column_text(row, 3);
     snprintf(issue, sizeof issue, "%s%lld", id_prefix, (long long)column_int(row, 0));
-    return json_pack("{sI ss ss ss so ss so sI sb sb ss? ss so}", "id", (json_int_t)column_int(row, 0),
-                     "issue", issue, "key", column_text(row, 1), "title", column_text(row, 2),
-                     "body", json_stringn(body, text_cut(body, BODY_BYTES)), "status",
-                     column_text(row, 4), "labels", labels ? labels : json_array(), "updated_ms",
-                     (json_int_t)column_int(row, 6), "status_ours", (int)(column_int(row, 7) != 0),
-                     "status_kept", (int)(column_int(row, 9) != 0), "status_actor",
-                     column_text(row, 8), "priority", column_text(row, 10), "comments", comments_of(scheduler, column_int(row, 0)));
+    return json_pack(
+        "{sI ss ss ss so ss so sI sb sb ss? ss so}", "id", (json_int_t)column_int(row, 0), "issue",
+        issue, "key", column_text(row, 1), "title", column_text(row, 2), "body",
+        json_stringn(body, text_cut(body, BODY_BYTES)), "status", column_text(row, 4), "labels",
+        labels ? labels : json_array(), "updated_ms", (json_int_t)column_int(row, 6), "status_ours",
+        (int)(column_int(row, 7) != 0), "status_kept", (int)(column_int(row, 9) != 0),
+        "status_actor", column_text(row, 8), "priority", column_text(row, 10), "comments",
+        comments_of(scheduler, column_int(row, 0)));
 }
 
 enum { PAGE_MAX = 200, PAGE_BYTES = 512 * 1024 };

@@ -47,7 +47,8 @@ void task_facts(struct scheduler *scheduler, const struct task *task, enum stage
                 struct stage_facts *facts);
 
 const struct project *scheduler_project(const struct scheduler *scheduler, const char *key);
-/* By the priority (a name; unknown or NULL: it stays), in the jobs that wait too. Its rank. */
+/* By the issue's priority (a name; unknown or NULL: it stays), in the jobs that wait too. Its rank.
+ */
 int64_t task_set_priority(struct scheduler *scheduler, int64_t task, const char *name);
 const char *parked_name(enum parked parked); /* NULL for none */
 /* Single facts kept in meta. */

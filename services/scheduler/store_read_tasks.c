@@ -117,7 +117,7 @@ json_t *store_read_task(struct store_read *store, const char *key)
 /* ---- the built-in tracker ---- */
 
 #define ISSUE_COLUMNS                                                                              \
-    "id, project, key, title, body, status, priority, labels AS \"labels:json\","                            \
+    "id, project, key, title, body, status, priority, labels AS \"labels:json\","                  \
     " created_at AS \"created_at:time\", updated_at AS \"updated_at:time\""
 
 static json_t *with_comments(struct store_read *store, json_t *issue)

@@ -206,7 +206,8 @@ static void blocked(const struct wording_facts *facts, struct buffer *out)
     buffer_format(out, " (%s): ", reason_code(facts->reason));
     write_reason(facts, out);
     const struct block_words *words = block_words_of(reason_code(facts->reason));
-    const char *go_on = status_table[STATUS_TO_ANALYSE].name, *stop = status_table[STATUS_STOP].name;
+    const char *go_on = status_table[STATUS_TO_ANALYSE].name,
+               *stop = status_table[STATUS_STOP].name;
     buffer_text(out, "\n\nNothing more is spent until a person acts: ");
     if (words)
         buffer_format(out, "%s. Then move the issue to **%s** (%s), or to **%s** to end it.",

@@ -169,12 +169,9 @@ static void the_newest_task_of_an_issue_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_issue_is_read),
-        cmocka_unit_test(who_may_not_is_answered_once),
-        cmocka_unit_test(a_task_is_read),
-        cmocka_unit_test(a_finding_says_all),
-        cmocka_unit_test(whose_word_it_was),
-        cmocka_unit_test(the_newest_task_of_an_issue_counts),
+        cmocka_unit_test(an_issue_is_read),  cmocka_unit_test(who_may_not_is_answered_once),
+        cmocka_unit_test(a_task_is_read),    cmocka_unit_test(a_finding_says_all),
+        cmocka_unit_test(whose_word_it_was), cmocka_unit_test(the_newest_task_of_an_issue_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

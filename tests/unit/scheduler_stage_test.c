@@ -600,9 +600,11 @@ static const struct flag_case flag_cases[] = {
     {"approved twice",
      FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL, .command_seen = true),
      COMMAND(APPROVED, TRACKER), "ignored repeated"},
-    /* Mutations: who may not is not asked about (each of the three); it is asked before the stage */
+    /* Mutations: who may not is not asked about (each of the three); it is asked before the stage
+     */
     {"approved by one who may not", FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL),
-     STRANGER(APPROVED), "refused not-approver remember-refusal show:awaiting_approval "
+     STRANGER(APPROVED),
+     "refused not-approver remember-refusal show:awaiting_approval "
      "say:refused@stream"},
     {"the same again: said once",
      FACTS(.stage = STAGE_ANALYSIS, .parked = PARKED_APPROVAL, .refusal_said = true),
@@ -612,7 +614,8 @@ static const struct flag_case flag_cases[] = {
      "refused wrong-stage show:code_review"},
     {"confirmed by one who may not",
      FACTS(.stage = STAGE_DEPLOY, .parked = PARKED_CONFIRM, .lease_held = true),
-     STRANGER(CONFIRM_DEPLOY), "refused not-approver remember-refusal show:awaiting_deploy "
+     STRANGER(CONFIRM_DEPLOY),
+     "refused not-approver remember-refusal show:awaiting_deploy "
      "say:refused@stream"},
     {"stopped by one who may not", FACTS(.stage = STAGE_DEVELOPMENT, .job_live = true),
      STRANGER(STOP), "refused not-approver remember-refusal show:development say:refused@stream"},

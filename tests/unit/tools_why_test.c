@@ -1,6 +1,6 @@
 /* Every reason that a queued job can wait with has words for people: what it waits for, who can
- * act, what comes next. Red when a row of protocol/waits.def is left out, or of blocks.def, or a rule of the claim or
- * a class of failures comes without one. */
+ * act, what comes next. Red when a row of protocol/waits.def is left out, or of blocks.def, or a
+ * rule of the claim or a class of failures comes without one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
