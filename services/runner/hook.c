@@ -217,6 +217,64 @@ static void end_deploy(struct run *run, const struct hook_call *call,
     }
 }
 
+static int find_commit(const struct git_call *call, const char *sha)
+{
+    char *commit;
+    int there = git_find(call, sha, &commit);
+    free(commit);
+    return there;
+}
+
+/* Whether what was deployed since contains what we are to deploy: a task that was blocked, and lost
+ * its lease, comes after a later one. Where that cannot be told, nothing is deployed either. */
+static enum step look_for_later(struct run *run, char **fault)
+{
+    const char *sha = message_text(run->spec, "head", ""),
+               *deployed = message_text(run->spec, "deployed", "");
+    if (!git_is_object_name(deployed) || strcmp(deployed, sha) == 0)
+        return STEP_OK;
+    struct git_call call = repository_call(&run->repository);
+    int there = find_commit(&call, deployed);
+    if (there == 0) {
+        repository_lock(&run->repository);
+        int fetched = repository_fetch(&run->repository, fault);
+        repository_unlock(&run->repository);
+        if (fetched < 0)
+            return STEP_AGAIN;
+        there = find_commit(&call, deployed);
+    }
+    /* not there: of a history that is no more */
+    int contained = there == 1 ? git_is_ancestor(&call, sha, deployed) : there;
+    if (contained < 0) {
+        *fault = xformat("git cannot tell whether %s contains %s", deployed, sha);
+        return STEP_AGAIN;
+    }
+    run->superseded = contained;
+    return STEP_OK;
+}
+
+/* True: the run came to its end, or we quit. */
+static bool is_superseded(struct run *run, const struct hook_call *call)
+{
+    char *fault = NULL;
+    enum step step = run_repeat(run, "looking for a later deploy", look_for_later, &fault);
+    if (step == STEP_FAILED)
+        finish_failed(run, "operator", fault ? fault : "failed");
+    else if (step == STEP_STOPPED && atomic_load(&run->stopping))
+        finish_stopped(run);
+    free(fault);
+    if (step != STEP_OK)
+        return true;
+    if (!run->superseded)
+        return false;
+    struct hook_result none = {.output = xformat("contained in %s, which was deployed since",
+                                                 message_text(run->spec, "deployed", ""))};
+    pass_deploy(run, call, &none, "superseded",
+                "gate-passed: a later deploy contains it, so the hook is not called");
+    hook_result_free(&none);
+    return true;
+}
+
 static void deploy(struct run *run)
 {
     const char *sha = message_text(run->spec, "head", NULL);
@@ -237,7 +295,7 @@ static void deploy(struct run *run)
         finish_succeeded(run, sha);
         return;
     }
-    if (!begun && !prepare(run))
+    if (!begun && (!prepare(run) || is_superseded(run, &call)))
         return;
     hook_call_run(run, &call, &result);
     end_deploy(run, &call, &result);

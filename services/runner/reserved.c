@@ -200,19 +200,23 @@ static enum step tell_deployed(struct run *run, const char *merge_commit, char *
                  "gate-unknown: the project has a deploy hook, and no deploy job ran", NULL);
         return STEP_OK;
     }
-    bool asked = strcmp(message_text(hook, "how", ""), "health") == 0;
+    const char *how = message_text(hook, "how", "");
+    bool asked = strcmp(how, "health") == 0, spared = strcmp(how, "superseded") == 0;
     int64_t exit_code = message_integer(hook, "exit_code", -1);
     char *words =
-        xformat("Revision %s, %s exit status %lld.%s", merge_commit,
-                asked ? "`--health` of the deploy hook:" : "`--deploy` of the deploy hook:",
-                (long long)exit_code,
-                asked ? " How `--deploy` itself ended is not known: its keeper was lost, "
-                        "and production says that it is healthy at this revision."
-                      : "");
+        spared
+            ? xformat("Revision %s: %s. The deploy hook was not called for it.", merge_commit,
+                      message_text(hook, "output", "?"))
+            : xformat("Revision %s, %s exit status %lld.%s", merge_commit,
+                      asked ? "`--health` of the deploy hook:" : "`--deploy` of the deploy hook:",
+                      (long long)exit_code,
+                      asked ? " How `--deploy` itself ended is not known: its keeper was lost, "
+                              "and production says that it is healthy at this revision."
+                            : "");
     const struct deploy_log log = {.success = exit_code == 0,
                                    .revision = merge_commit,
                                    .words = words,
-                                   .output = message_text(hook, "output", NULL)};
+                                   .output = spared ? NULL : message_text(hook, "output", NULL)};
     enum step step = deploy_log_write(run, &log, NULL, fault);
     free(words);
     return step;

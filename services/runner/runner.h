@@ -74,6 +74,7 @@ struct run {
     json_t *gate, *detail;
     char *log_tail;               /* last lines, where no agent's output has them */
     const struct hook_call *hook; /* that is being called */
+    bool superseded;              /* deploy: what was deployed since contains it */
     struct run *next;
 };
 

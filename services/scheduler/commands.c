@@ -105,6 +105,14 @@ static json_t *hook_report(struct scheduler *scheduler, const struct task *task,
     return report;
 }
 
+static void add_deployed(struct scheduler *scheduler, const struct task *task, json_t *message)
+{
+    char *commit = project_deployed(scheduler, task->project);
+    if (commit)
+        json_object_set_new(message, "deployed", json_string(commit));
+    free(commit);
+}
+
 static json_t *build_start(struct scheduler *scheduler, const struct task *task,
                            const struct job *job, const char *run)
 {
@@ -132,6 +140,8 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
         "comments_stale", (int)stale, "hook", hook_report(scheduler, task, job));
     if (job->kind == JOB_MERGE)
         add_head_since(scheduler, task->id, head, message);
+    if (job->kind == JOB_DEPLOY)
+        add_deployed(scheduler, task, message);
     free(head);
     return message;
 }

@@ -175,6 +175,17 @@ static void say_finished(struct scheduler *scheduler, const struct task *task,
 
 /* Facts of the result that belong to the task, whatever becomes of the job: the branch's head and
  * its pull request are so now. A result of an earlier entry is history and changes nothing. */
+/* What the hook deployed, whichever entry it was for; not what it was spared. */
+static void learn_deployed(struct scheduler *scheduler, const struct task *task,
+                           const struct result *result)
+{
+    const json_t *hook = json_object_get(json_object_get(result->message, "detail"), "hook");
+    const char *revision = message_text(hook, "revision", NULL);
+    if (result->outcome == RUN_SUCCEEDED && result->verdict == GATE_PASS && revision &&
+        strcmp(message_text(hook, "how", ""), "superseded") != 0)
+        project_set_deployed(scheduler, task->project, revision);
+}
+
 static void learn(struct scheduler *scheduler, struct task *task, const struct job *job,
                   const struct result *result)
 {
@@ -186,6 +197,8 @@ static void learn(struct scheduler *scheduler, struct task *task, const struct j
                   "UPDATE transitions SET detail = json_set(detail, '$.preserved', ?2)"
                   " WHERE id = ?1",
                   "is", job->entry, preserved);
+    if (job->kind == JOB_DEPLOY)
+        learn_deployed(scheduler, task, result);
     if (job->entry != task->entry || job->kind == JOB_CLEANUP)
         return;
     int64_t number = message_integer(pull, "number", 0);

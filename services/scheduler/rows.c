@@ -276,3 +276,17 @@ void meta_set(struct scheduler *scheduler, const char *key, int64_t value)
               " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
               "si", key, value);
 }
+
+char *project_deployed(struct scheduler *scheduler, const char *project)
+{
+    return store_text(scheduler->store, "SELECT value FROM meta WHERE key = 'deployed:' || ?1", "s",
+                      project);
+}
+
+void project_set_deployed(struct scheduler *scheduler, const char *project, const char *commit)
+{
+    store_run(scheduler->store,
+              "INSERT INTO meta (key, value) VALUES ('deployed:' || ?1, ?2)"
+              " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+              "ss", project, commit);
+}

@@ -51,6 +51,9 @@ const struct project *scheduler_project(const struct scheduler *scheduler, const
  */
 int64_t task_set_priority(struct scheduler *scheduler, int64_t task, const char *name);
 const char *parked_name(enum parked parked); /* NULL for none */
+/* The commit that the project's hook deployed last; caller frees, NULL: none is known. */
+char *project_deployed(struct scheduler *scheduler, const char *project);
+void project_set_deployed(struct scheduler *scheduler, const char *project, const char *commit);
 /* Single facts kept in meta. */
 int64_t meta_number(struct scheduler *scheduler, const char *key, int64_t none);
 void meta_set(struct scheduler *scheduler, const char *key, int64_t value);

@@ -215,6 +215,24 @@ def test_a_dirty_failure_waits_for_a_person(begin, code):
     assert "deploy_status: SUCCESS" in deploy_log(instance)
 
 
+# Red: `deployed` not given, or not looked at: the last call is of the older merge.
+def test_nothing_older_is_deployed_over_a_later_one(begin):
+    """Blocked with its merge made, it loses its lease to another task, whose deploy contains it."""
+    instance, hook, key = begin({"--deploy": {"exits": [2]}}, keys={"merge_gate": {"lease_ttl_s": 1},
+                                                                    "serial_gate": {"enabled": False}})
+    assert blocked(instance, key).startswith("needs-person: ")
+    other = instance.new_issue(2)
+    instance.approve(other, 60)
+    instance.wait_stage(other, "done", 90)
+    first, second = [call["env"]["GIT_SHA"] for call in hook.calls("--deploy")]
+    assert git(instance.repo, "merge-base", first, second) == first, "the later one contains it"
+    instance.must("POST", f"/tasks/{key}/retry", {"actor": "ada"})
+    instance.wait_stage(key, "done", 60)
+    assert [call["env"]["GIT_SHA"] for call in hook.calls("--deploy")] == [first, second]
+    log = (instance.home / "artefacts" / "1" / "14-deploy-log.md").read_text()
+    assert "deploy_status: SUCCESS" in log and second in log and "was not called" in log
+
+
 def test_one_that_takes_too_long(begin):
     instance, hook, key = begin({"--deploy": {"until": "never"}},
                                 keys={"agent": {"kill_grace_seconds": 1,
