@@ -105,8 +105,12 @@ def test_merged_by_another(make_instance):
     instance.wait_stage(key, "done", 30)
     instance.wait_for(lambda: not instance.agents(), 20, "the agent is ended")
     instance.wait_for(lambda: instance.issue(key)["status"] == "Done", 20, "shown as done")
-    said = [comment["body"] for comment in instance.issue(key)["comments"]]
-    assert sum("nothing was deployed by us" in body and head in body for body in said) == 1
+
+    def said():
+        bodies = [comment["body"] for comment in instance.issue(key)["comments"]]
+        return sum("nothing was deployed by us" in body and head in body for body in bodies)
+    instance.wait_for(said, 20, "it is said")
+    assert said() == 1
     instance.wait_for(lambda: all(job["state"] not in ("queued", "running")
                                   for job in instance.task(key)["jobs"]), 20, "no job is left")
     assert [row["why"] for row in instance.task(key)["transitions"]][-1].startswith("merged-outside: ")

@@ -86,6 +86,7 @@ def test_before_it_is_shown(make_instance):
     for name in standing:
         instance.kill(name, signal.SIGCONT)
     shown(instance, key, "Awaiting Approval")
+    instance.wait_for(lambda: refusals(instance, key), 20, "it is answered")
     assert instance.stage(key) == "analysis" and len(refusals(instance, key)) == 1
     say(instance, key, "Approved", "in-time")
     instance.wait_stage(key, "done", 60)

@@ -185,6 +185,7 @@ def test_during_a_merge(make_instance):
     hold.unlink()
     instance.wait_stage(key, "done")
     instance.wait_for(lambda: instance.issue(key)["status"] == "Done", 20, "it is shown")
+    instance.wait_for(lambda: said(instance, key, "STOP came too late"), 20, "that it came too late is said")
     assert said(instance, key, "STOP came too late") == 1 and said(instance, key, "STOP is noted") == 1
     assert not said(instance, key, "Stopped")
     check_jobs(instance.task(key))
