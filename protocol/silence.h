@@ -1,7 +1,8 @@
 /* PURE: no I/O */
 /* When a connection to a peer is doubted: questions on it ran into their time-outs, one after
- * another, and no answer came in between, or one that was long enough to tell by itself. The bus then asks the peer over a fresh connection, and
- * takes a new socket if it answers there (bus_peer.c). */
+ * another and without an answer in between, or one that was long enough to tell by itself. The bus
+ * then asks the peer over a fresh connection, and takes a new socket if it answers there
+ * (bus_peer.c). */
 #ifndef ORCH_SILENCE_H
 #define ORCH_SILENCE_H
 

@@ -233,6 +233,8 @@ static enum step look_for_later(struct run *run, char **fault)
                *deployed = message_text(run->spec, "deployed", "");
     if (!git_is_object_name(deployed) || strcmp(deployed, sha) == 0)
         return STEP_OK;
+    if (run_open(run, fault) < 0) /* an earlier runner may have made the context */
+        return STEP_FAILED;
     struct git_call call = repository_call(&run->repository);
     int there = find_commit(&call, deployed);
     if (there == 0) {

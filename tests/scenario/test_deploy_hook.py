@@ -233,6 +233,18 @@ def test_nothing_older_is_deployed_over_a_later_one(begin):
     assert "deploy_status: SUCCESS" in log and second in log and "was not called" in log
 
 
+# Red: the repository not opened by a runner that finds the build context of its predecessor there.
+def test_the_runner_is_killed_before_a_later_deploy(begin):
+    instance, hook, first = begin()
+    instance.wait_stage(first, "done", 60)
+    (instance.crash_dir / "hook-before-start").touch()
+    key = instance.new_issue(2)
+    instance.approve(key, 60)
+    instance.wait_stage(key, "done", 60)
+    assert not (instance.crash_dir / "hook-before-start").exists()
+    assert [call["env"]["GIT_SHA"] for call in hook.calls("--deploy")] == list(reversed(merges(instance)))
+
+
 def test_one_that_takes_too_long(begin):
     instance, hook, key = begin({"--deploy": {"until": "never"}},
                                 keys={"agent": {"kill_grace_seconds": 1,
