@@ -8,20 +8,23 @@
 
 static void compare(const json_t *issue, const json_t *row, const struct compare_forge *forge)
 {
-    struct compare_issue seen = facts_issue(issue, 1000);
     struct compare_task task;
     bool known = facts_task(row, &task);
+    json_t *approvers = json_pack("[s]", "ada");
+    struct compare_issue seen = facts_issue(issue, row, approvers);
     struct compare_finding finding;
     static char head[] = "a", commit[] = "b";
     const struct pull_request pull = {.number = 1, .head_sha = head, .merge_commit = commit};
     compare_issue_task(&seen, known ? &task : NULL, forge, &finding);
-    if (finding.kind == FINDING_NONE)
-        return;
-    enum message_kind kind;
-    struct message_fault fault;
-    json_t *message = facts_finding(&finding, "SHOP", issue, known ? row : NULL, &pull);
-    REQUIRE(message_check(message, &kind, &fault) == 0);
-    json_decref(message);
+    if (finding.kind != FINDING_NONE) {
+        enum message_kind kind;
+        struct message_fault fault;
+        json_t *message =
+            facts_finding(&finding, "SHOP", issue, known ? row : NULL, approvers, &pull);
+        REQUIRE(message_check(message, &kind, &fault) == 0);
+        json_decref(message);
+    }
+    json_decref(approvers);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
