@@ -1,7 +1,8 @@
 """One after another on one repository, each on the work of the one before.
 
 Mutations, each red: the gate not asked (all three run at once); the branch cut when the task is made (it lacks
-its predecessor's merge); a freeze that the claim does not ask; a lock that both schedulers get."""
+its predecessor's merge); a freeze that the claim does not ask; skip_blocked not asked, or taken for no gate
+at all; a lock that both schedulers get."""
 
 import subprocess
 import time
@@ -72,6 +73,21 @@ def test_one_that_is_blocked_holds_its_repository(make_instance):
     assert not instance.task(second)["runs"]
     command(instance, f"/tasks/{first}/stop")
     instance.wait_for(lambda: instance.parked(second) == "approval", 60, "the second one begins")
+
+
+def test_one_that_is_blocked_may_be_passed(make_instance):
+    """skip_blocked: a blocked or a parked one holds nobody up; one that works still does."""
+    instance = make_instance(keys={"serial_gate": {"enabled": True, "repos": "*", "skip_blocked": True}},
+                             plan={"analyst": {"exit": 1}}).start()
+    first = instance.new_issue(1)
+    instance.wait_for(lambda: instance.task(first).get("blocked"), 60, "it is blocked")
+    instance.plan({"analyst": {"until": "go"}})
+    second, third = instance.new_issue(2), instance.new_issue(3)
+    instance.wait_for(lambda: instance.task(second).get("runs"), 30, "the second one passes the blocked one")
+    instance.wait_for(lambda: reason(instance, third).startswith(f"serial-gate: {second} "), 20, "the third waits for it")
+    (instance.agent_dir / "go").touch()
+    instance.wait_for(lambda: instance.parked(third) == "approval", 60, "the third passes the parked one")
+    assert instance.parked(second) == "approval" and instance.task(first)["blocked"]
 
 
 def test_two_schedulers_started_together(make_instance):
