@@ -159,7 +159,7 @@ static void by_result(const struct run_facts *facts, struct run_verdict *verdict
     } else if (strcmp(terminal, "prompt_too_long") == 0 || find(text, "prompt is too long")) {
         say(verdict, "task", "task", text);
     } else if (strcmp(subtype, "error_max_budget_usd") == 0) {
-        say(verdict, "task", "run-budget", text);
+        say(verdict, "budget", "budget-run", text);
     } else if (strncmp(subtype, "error_", 6) == 0 && status == 0) {
         say(verdict, "permanent", "permanent", text);
     } else {

@@ -5,12 +5,15 @@
 #include <string.h>
 #include "lib/buffer.h"
 #include "lib/clock.h"
+#include "lib/clock_text.h"
 #include "lib/log.h"
 #include "lib/utf8.h"
+#include "services/scheduler/budgets.h"
 #include "services/scheduler/claim_rules.h"
 #include "services/scheduler/claim_view.h"
 #include "services/scheduler/commands.h"
 #include "services/scheduler/leases.h"
+#include "services/scheduler/providers.h"
 #include "services/scheduler/queries.h"
 
 enum { NOTES_MAX = 64, PICKS_MAX = 64, WORDS_SIZE = 200 };
@@ -18,7 +21,8 @@ enum { NOTES_MAX = 64, PICKS_MAX = 64, WORDS_SIZE = 200 };
 /* ---- one row of the queue ---- */
 
 #define CANDIDATES                                                                                 \
-    "SELECT id, task, project, repo, kind, role, stage, not_before, reason FROM jobs"              \
+    "SELECT id, task, project, repo, kind, role, stage, not_before, reason,"                       \
+    " coalesce(over_run_usd, -1) FROM jobs"                                                        \
     " INDEXED BY jobs_queued WHERE state = 'queued'"                                               \
     " ORDER BY stage_rank DESC, priority DESC, task, id"
 
@@ -27,6 +31,7 @@ struct candidate { /* texts are the statement's, until its next step */
     const char *project, *repo, *role, *reason;
     enum job_kind kind;
     enum stage stage;
+    double over_run_usd; /* the limit that its last run went over; -1: it did not */
 };
 
 static struct candidate read_candidate(sqlite3_stmt *row)
@@ -41,6 +46,7 @@ static struct candidate read_candidate(sqlite3_stmt *row)
         .stage = stage_by_name(column_text(row, 6)),
         .not_before = column_int(row, 7),
         .reason = column_text(row, 8),
+        .over_run_usd = sqlite3_column_double(row, 9),
     };
 }
 
@@ -80,6 +86,31 @@ static void look_at_limits(const struct config *config, const struct claim_view 
     facts->role_agents_max = claim_view_agents(config->agent_max_concurrency, c->role);
 }
 
+/* What is asked of an agent's job alone, in the order in which the rules read it. */
+static void look_at_money(struct scheduler *scheduler, struct claim_view *view,
+                          const struct candidate *c, const struct project *project,
+                          struct claim_facts *facts)
+{
+    struct budget_facts money = {
+        .over_run_usd = c->over_run_usd,
+        .task_usd =
+            scheduler->config->budget_task_usd > 0 ? budget_spent_on(scheduler, c->task) : 0,
+        .day_usd = claim_view_day(scheduler, view),
+    };
+    struct provider_limits limits = provider_limits(scheduler->config);
+    const struct claim_provider *provider = claim_view_provider(scheduler, view, project);
+    facts->budget = budget_judge(scheduler->config, &money);
+    facts->provider =
+        provider_judge(&provider->row.state, provider->row.probe != 0, &limits, scheduler->now_ms);
+    if (facts->budget != REASON_OK)
+        budget_explain(scheduler->config, facts->budget, &money, view->money_words,
+                       sizeof view->money_words);
+    else if (facts->provider != REASON_OK)
+        work_wake_at(scheduler, provider->row.state.until_ms);
+    if (facts->budget == REASON_BUDGET_DAY)
+        work_wake_at(scheduler, budget_next_day(scheduler->now_ms));
+}
+
 static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
                          const struct candidate *c)
 {
@@ -103,8 +134,10 @@ static enum reason judge(struct scheduler *scheduler, struct claim_view *view,
     };
     if (claim_begins_task(c->kind, c->stage))
         look_at_beginning(scheduler, view, c, known->gated, &facts);
-    if (known->project && c->role)
+    if (known->project && c->role) {
         look_at_limits(scheduler->config, view, c, known->project, &facts);
+        look_at_money(scheduler, view, c, known->project, &facts);
+    }
     return claim_judge(&facts);
 }
 
@@ -114,6 +147,20 @@ static bool is_of_dependency(enum reason reason)
 {
     return reason == REASON_DEPENDS_ON || reason == REASON_DEPENDENCY_UNKNOWN ||
            reason == REASON_DEPENDENCY_CYCLE;
+}
+
+static const char *explain_provider(struct scheduler *scheduler, struct claim_view *view,
+                                    const struct candidate *c, enum reason reason,
+                                    char words[WORDS_SIZE])
+{
+    const struct claim_project *known = claim_view_project(scheduler, view, c->project);
+    const struct claim_provider *provider = claim_view_provider(scheduler, view, known->project);
+    char when[CLOCK_TEXT_SIZE];
+    clock_text(provider->row.state.until_ms, when);
+    char *text = xformat("%s, tried again at %.16sZ: %s", provider->name, when, provider->row.text);
+    reason_format(reason, text, words, WORDS_SIZE);
+    free(text);
+    return words;
 }
 
 /* With the name of what it waits for. Borrowed from the view, or written into words. */
@@ -128,6 +175,10 @@ static const char *explain(struct scheduler *scheduler, struct claim_view *view,
                                    reason_code(reason), first->key);
         return first->words;
     }
+    if (reason == REASON_BUDGET_RUN || reason == REASON_BUDGET_TASK || reason == REASON_BUDGET_DAY)
+        return view->money_words;
+    if (reason == REASON_BREAKER_OPEN || reason == REASON_USAGE_LIMIT || reason == REASON_OPERATOR)
+        return explain_provider(scheduler, view, c, reason, words);
     if (is_of_dependency(reason))
         return dependents_find(&view->dependents, c->task)->words;
     if (reason == REASON_LEASE_BUSY) {
@@ -224,6 +275,8 @@ static void claim(struct scheduler *scheduler, const struct task *task, const st
     store_part_keep(scheduler->store);
     if (!command)
         return;
+    if (job->role)
+        provider_probe(scheduler, scheduler_project(scheduler, task->project), job->id);
     work_give(scheduler, WORK_RUNNER, message_text(command, "run", ""), command, size);
     scheduler->claimed++;
     log_line(LOG_LEVEL_INFO, "claim", &about, "%s%s%s, attempt %d", job_kind_table[job->kind].name,
@@ -258,6 +311,22 @@ static void ask_anew(struct scheduler *scheduler, struct picks *picks, int64_t t
     work_wake_at(scheduler, scheduler->now_ms + QUERY_FRESH_MS);
 }
 
+/* Said once: of a task by its key, of the day for all. */
+static void want_money(struct scheduler *scheduler, struct claim_view *view,
+                       const struct candidate *c, enum reason reason)
+{
+    char key[48];
+    if (reason == REASON_BUDGET_DAY) {
+        json_object_set_new(view->over_budget, "budget:day", json_string(view->money_words));
+        return;
+    }
+    snprintf(key, sizeof key, "budget:%lld", (long long)c->task);
+    char *name = store_text(scheduler->store, "SELECT key FROM tasks WHERE id = ?1", "i", c->task);
+    json_object_set_new(view->over_budget, key,
+                        json_sprintf("%s waits: %s", name ? name : "", view->money_words));
+    free(name);
+}
+
 static void look_at(struct scheduler *scheduler, struct claim_view *view, sqlite3_stmt *row,
                     struct picks *picks, struct notes *notes)
 {
@@ -272,11 +341,17 @@ static void look_at(struct scheduler *scheduler, struct claim_view *view, sqlite
     }
     if (is_of_dependency(reason))
         ask_anew(scheduler, picks, c.task);
+    if (reason == REASON_BUDGET_RUN || reason == REASON_BUDGET_TASK || reason == REASON_BUDGET_DAY)
+        want_money(scheduler, view, &c, reason);
     if (reason != REASON_OK) {
         take_note(scheduler, view, notes, &c, reason);
         return;
     }
     claim_view_add(view, c.task, c.project, c.role);
+    if (c.role) /* of one that is held it is the probe */
+        claim_view_provider(scheduler, view,
+                            claim_view_project(scheduler, view, c.project)->project)
+            ->row.probe = c.id;
     if (c.kind == JOB_MERGE_GATE || c.kind == JOB_DEPLOY)
         json_object_set_new(view->leases, c.repo, json_integer(c.task));
     picks->jobs[picks->count++] = c.id;
@@ -293,6 +368,7 @@ static void walk(struct scheduler *scheduler, struct picks *picks)
         look_at(scheduler, &view, row, picks, &notes);
     store_done(row);
     write_notes(scheduler, &notes);
+    budgets_say(scheduler, view.over_budget, picks->count < picks->max);
     dependents_say(scheduler, &view.dependents);
     claim_view_free(&view);
 }

@@ -12,6 +12,10 @@ static enum reason judge_limits(const struct claim_facts *f)
 {
     if (f->kind != JOB_AGENT)
         return REASON_OK;
+    if (f->budget != REASON_OK)
+        return f->budget;
+    if (f->provider != REASON_OK)
+        return f->provider;
     if (f->agents >= f->agents_max)
         return REASON_LIMIT_GLOBAL;
     if (f->project_agents >= f->project_agents_max)

@@ -24,6 +24,8 @@ struct claim_facts {
     enum reason dependency; /* REASON_OK: what it depends on is finished */
     bool lease_busy;        /* another task holds the repository's merge lease */
     bool lease_held;        /* this one does */
+    /* of an agent's job: REASON_OK, or what it waits for */
+    enum reason provider, budget;
     /* agents that run now, and the limits */
     int agents, agents_max;
     int project_agents, project_agents_max;

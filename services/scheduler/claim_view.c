@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/buffer.h"
+#include "services/scheduler/budgets.h"
 
 /* ---- tasks with a running job ---- */
 
@@ -93,6 +94,8 @@ void claim_view_read(struct scheduler *scheduler, struct claim_view *view)
         .disk_low = scheduler->low_disk_mb >= 0,
         .projects = json_object(),
         .roles = json_object(),
+        .day_usd = -1,
+        .over_budget = json_object(),
     };
     read_running(scheduler, view);
     dependents_read(scheduler, &view->dependents);
@@ -112,8 +115,8 @@ void claim_view_read(struct scheduler *scheduler, struct claim_view *view)
 
 void claim_view_free(struct claim_view *view)
 {
-    json_t *sets[] = {view->projects, view->roles,  view->paused_projects,
-                      view->frozen,   view->leases, view->cleanups};
+    json_t *sets[] = {view->projects, view->roles,    view->paused_projects, view->frozen,
+                      view->leases,   view->cleanups, view->over_budget};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         json_decref(sets[i]);
     for (size_t i = 0; i < view->known_count; i++)
@@ -124,6 +127,7 @@ void claim_view_free(struct claim_view *view)
         free(view->first[i].words);
     }
     dependents_free(&view->dependents);
+    free(view->providers);
     free(view->known);
     free(view->first);
     free(view->running);
@@ -172,6 +176,30 @@ const struct claim_project *claim_view_project(struct scheduler *scheduler, stru
     if (i == view->known_count)
         learn_project(scheduler, view, key);
     return &view->known[i];
+}
+
+struct claim_provider *claim_view_provider(struct scheduler *scheduler, struct claim_view *view,
+                                           const struct project *project)
+{
+    char name[PROVIDER_NAME_SIZE];
+    size_t i = 0;
+    provider_name(project, name);
+    while (i < view->provider_count && strcmp(view->providers[i].name, name) != 0)
+        i++;
+    if (i == view->provider_count) {
+        view->providers = xrealloc(view->providers, (i + 1) * sizeof *view->providers);
+        strcpy(view->providers[i].name, name);
+        provider_read(scheduler, name, &view->providers[i].row);
+        view->provider_count++;
+    }
+    return &view->providers[i];
+}
+
+double claim_view_day(struct scheduler *scheduler, struct claim_view *view)
+{
+    if (view->day_usd < 0)
+        view->day_usd = scheduler->config->budget_day_usd > 0 ? budget_spent_today(scheduler) : 0;
+    return view->day_usd;
 }
 
 /* Where the repository stands, or would stand. */

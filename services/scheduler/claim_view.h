@@ -4,6 +4,7 @@
 #define ORCH_CLAIM_VIEW_H
 
 #include "services/scheduler/dependents.h"
+#include "services/scheduler/providers.h"
 #include "services/scheduler/rows.h"
 
 /* A project as the rows name it, and what holds for all its jobs. */
@@ -20,6 +21,12 @@ struct claim_first {
     int64_t id;  /* 0: all are finished */
 };
 
+/* What holds for all agents of a provider. */
+struct claim_provider {
+    char name[PROVIDER_NAME_SIZE];
+    struct provider_row row;
+};
+
 struct claim_view {
     bool starting, paused, draining, disk_low; /* what holds for the whole queue */
     int agents;                                /* that run now */
@@ -32,8 +39,13 @@ struct claim_view {
     size_t known_count;
     struct claim_first *first; /* ascending by repository; as they were asked for */
     size_t first_count;
-    struct dependents dependents; /* who is not "earlier" for anybody either */
-    int64_t *running;             /* tasks with a running job, ascending */
+    struct dependents dependents;     /* who is not "earlier" for anybody either */
+    struct claim_provider *providers; /* as they were asked for */
+    size_t provider_count;
+    double day_usd;        /* spent today; -1: not asked yet */
+    char money_words[200]; /* of the last job that waits for money */
+    json_t *over_budget;   /* alert key: text */
+    int64_t *running;      /* tasks with a running job, ascending */
     size_t running_count;
 };
 
@@ -48,6 +60,11 @@ int claim_view_agents(const json_t *counts, const char *name);
 /* Borrowed until the next call. */
 const struct claim_project *claim_view_project(struct scheduler *scheduler, struct claim_view *view,
                                                const char *key);
+/* The same. */
+struct claim_provider *claim_view_provider(struct scheduler *scheduler, struct claim_view *view,
+                                           const struct project *project);
+/* What was spent today in US dollars; 0 where it has no limit. */
+double claim_view_day(struct scheduler *scheduler, struct claim_view *view);
 /* Task that holds the repository's merge lease; 0: none does. */
 int64_t claim_view_holder(const struct claim_view *view, const char *repo);
 /* Whether a cancelled task of the same key is still being cleaned up. */

@@ -26,6 +26,18 @@ const struct migration migrations[] = {
         "CREATE INDEX tasks_parked ON tasks(id) WHERE parked_for IS NOT NULL AND terminal = 0"},
     /* a name of protocol/priorities.def; tasks and jobs keep its rank */
     {3, "ALTER TABLE local_issues ADD COLUMN priority TEXT NOT NULL DEFAULT 'none'"},
+    /* breakers: what holds a provider (a reason's code), its probe's job. jobs: how far down the
+     * models, the limit that its last run went over. tasks: the furthest stage's rank since a
+     * person's last act, and what was spent since it was reached. */
+    {4, "ALTER TABLE breakers ADD COLUMN hold TEXT;"
+        "ALTER TABLE breakers ADD COLUMN probe INTEGER;"
+        "ALTER TABLE jobs ADD COLUMN model_level INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE jobs ADD COLUMN over_run_usd REAL;"
+        "ALTER TABLE tasks ADD COLUMN furthest INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE tasks ADD COLUMN idle_runs INTEGER NOT NULL DEFAULT 0;"
+        "ALTER TABLE tasks ADD COLUMN idle_usd REAL NOT NULL DEFAULT 0;"
+        "CREATE INDEX agent_runs_paid ON agent_runs(ended_at, cost_usd)"
+        " WHERE cost_usd IS NOT NULL"},
 };
 const size_t migration_count = sizeof migrations / sizeof *migrations;
 

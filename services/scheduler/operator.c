@@ -6,6 +6,7 @@
 #include "lib/buffer.h"
 #include "services/scheduler/effects.h"
 #include "services/scheduler/local.h"
+#include "services/scheduler/providers.h"
 #include "services/scheduler/queries.h"
 
 struct command {
@@ -105,6 +106,7 @@ static void resume_claims(struct scheduler *scheduler, const struct command *com
     if (!command->project) {
         meta_set(scheduler, "draining", 0);
         meta_set(scheduler, "restored", 0);
+        providers_try_now(scheduler);
     }
     say(scheduler, "queue", command, "resumed");
     performed_set(performed, DECISION_APPLIED, REASON_RESUME_SET, NULL);

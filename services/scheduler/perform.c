@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/log.h"
+#include "services/scheduler/budgets.h"
 #include "services/scheduler/commands.h"
 #include "services/scheduler/dependents.h"
 #include "services/scheduler/effects.h"
@@ -112,6 +113,11 @@ static void move(struct performance *p)
               (int64_t)terminal, p->scheduler->now_ms);
     if (terminal)
         effects_drop(p->scheduler, p->task->id);
+    /* a rollback is no progress, and its way back neither */
+    store_run(p->scheduler->store,
+              "UPDATE tasks SET furthest = ?2, idle_runs = 0, idle_usd = 0"
+              " WHERE id = ?1 AND furthest < ?2",
+              "ii", p->task->id, (int64_t)to);
     reload(p);
     say(p, "transition",
         json_pack("{ss? ss ss ss sI}", "from",
@@ -195,6 +201,8 @@ static void set_flags(struct performance *p)
         set_findings(p);
     if (d->reset_counters)
         store_run(store, "UPDATE tasks SET rollbacks = 0, returns = 0 WHERE id = ?1", "i", id);
+    if (d->remember_command || d->unblock)
+        budget_forgive(p->scheduler, p->task);
     if (d->unblock)
         unblock(p);
     if (d->block)
@@ -396,12 +404,41 @@ static void carry_out(struct performance *p)
     order_effects(p);
 }
 
+/* A run that was too dear is gone on with at a person's word, as it is: nothing else moves. */
+static bool pay_again(struct scheduler *scheduler, struct task *task,
+                      const struct occurrence *occurrence, const struct stage_facts *facts,
+                      struct performed *performed)
+{
+    enum stage_event_kind kind = occurrence->event.kind;
+    if ((kind != STAGE_EVENT_RETRY && kind != STAGE_EVENT_TO_ANALYSE) || !task->exists ||
+        occurrence->event.not_approver ||
+        !store_number(scheduler->store, 0,
+                      "SELECT 1 FROM jobs INDEXED BY jobs_live WHERE task = ?1"
+                      " AND state IN ('queued','running') AND state = 'queued'"
+                      " AND over_run_usd IS NOT NULL",
+                      "i", task->id))
+        return false;
+    struct wording_facts words = {
+        .usage = WORDING_USAGE_UNKNOWN, .from = task->stage, .to = task->stage};
+    budget_forgive(scheduler, task);
+    effects_order(scheduler, task,
+                  &(struct effect_order){.kind = EFFECT_STATUS,
+                                         .status = stage_display(facts),
+                                         .author = "stream",
+                                         .droppable = true},
+                  &words);
+    performed_set(performed, DECISION_APPLIED, REASON_RESUMED, NULL);
+    return true;
+}
+
 void perform(struct scheduler *scheduler, struct task *task, const struct occurrence *occurrence,
              struct performed *performed)
 {
     struct stage_facts facts;
     struct stage_decision decision;
     task_facts(scheduler, task, occurrence->event.kind, &facts);
+    if (pay_again(scheduler, task, occurrence, &facts, performed))
+        return;
     stage_decide(&facts, &occurrence->event, &decision);
     performed_set(performed, decision.outcome, decision.reason, occurrence->reason_text);
     struct performance p = {

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/log.h"
+#include "services/scheduler/budgets.h"
 #include "services/scheduler/commands.h"
 #include "services/scheduler/effects.h"
 #include "services/scheduler/findings.h"
 #include "services/scheduler/leases.h"
 #include "services/scheduler/perform.h"
+#include "services/scheduler/providers.h"
 #include "services/scheduler/run_rows.h"
 
 static json_t *ack(bool duplicate)
@@ -84,6 +86,8 @@ json_t *results_progress(struct scheduler *scheduler, const json_t *message)
                                  "last_tool", json_object_get(message, "last_tool"),
                                  "output_tokens", json_object_get(message, "output_tokens"));
     json_object_set_new(scheduler->progress, message_text(message, "run", ""), progress);
+    if (message_integer(message, "turns", 0) > 0)
+        provider_answered(scheduler, message_text(message, "run", ""));
     return ack(false);
 }
 
@@ -121,6 +125,8 @@ struct result {
     enum run_outcome outcome;
     enum failure_class class;
     enum gate_verdict verdict;
+    bool provider_held; /* of an agent: its provider's hold is what it waits for, no time of its own
+                         */
     json_t *findings;
     struct wording_usage usage;
 };
@@ -278,6 +284,9 @@ static void requeue(struct scheduler *scheduler, const struct task *task, const 
                                 .stage = stage_table[task->stage].name,
                                 .job = job->id},
         json_pack("{ss ss si}", "state", "queued", "reason", reason, "attempt", decision->attempt));
+    if (result->class == FAILURE_CLASS_BUDGET && result->outcome == RUN_FAILED)
+        store_run(scheduler->store, "UPDATE jobs SET over_run_usd = ?2 WHERE id = ?1", "id",
+                  job->id, scheduler->config->budget_run_usd);
     if (decision->announce)
         raise_cleanup(scheduler, task, reason);
 }
@@ -337,6 +346,8 @@ static void decide(struct scheduler *scheduler, struct task *task, const struct 
     retry_decide(&facts, &ended, &scheduler->limits, scheduler->now_ms,
                  (uint64_t)job->id * 1000 + (uint64_t)job->attempt + (uint64_t)job->transient,
                  &decision);
+    if (result->provider_held)
+        decision.not_before_ms = 0;
     /* a job that another entry's decision has cancelled is not repeated */
     if (decision.action == RETRY_REQUEUE && job->entry != task->entry && job->kind != JOB_CLEANUP)
         decision.action = RETRY_CANCELLED;
@@ -365,6 +376,78 @@ static void decide(struct scheduler *scheduler, struct task *task, const struct 
         end_cleanup(scheduler, task);
 }
 
+/* ---- what a run says beyond its task ---- */
+
+/* Switched off, a spent allowance is a fault that passes. */
+static void switch_off_limit(const struct scheduler *scheduler, struct result *result)
+{
+    if (result->class == FAILURE_CLASS_USAGE_LIMIT && !scheduler->config->usage_limit_enabled)
+        result->class = FAILURE_CLASS_TRANSIENT;
+}
+
+/* An operator's matter that is not the provider's (a push that is refused, a full disk) holds up
+ * this project alone: each of its jobs tries again by itself, and one alert says why. */
+static void say_project(struct scheduler *scheduler, const struct task *task,
+                        const struct result *result, bool mending)
+{
+    char key[160], text[500];
+    snprintf(key, sizeof key, "operator:%s", task->project);
+    if (!mending && result->outcome == RUN_SUCCEEDED)
+        alert_clear(scheduler, key);
+    if (!mending)
+        return;
+    snprintf(text, sizeof text, "%s waits for an operator: %.380s", task->project, result->reason);
+    alert_raise(scheduler, key, text);
+}
+
+static void tell_provider(struct scheduler *scheduler, const struct task *task,
+                          const struct job *job, struct result *result)
+{
+    const struct project *project = scheduler_project(scheduler, task->project);
+    const json_t *code = json_object_get(result->message, "exit_code");
+    const json_t *detail = json_object_get(result->message, "detail");
+    bool ended_well = json_is_integer(code) && json_integer_value(code) == 0 &&
+                      result->class != FAILURE_CLASS_PERMANENT;
+    bool held = false;
+    if (job->role && project) {
+        enum provider_word word = provider_word_of(result->outcome, result->class, ended_well);
+        held =
+            provider_learn(scheduler, project, job->id, word,
+                           message_integer(detail, "resets_at_ms", 0), reason_rest(result->reason));
+        result->provider_held = held && (word == WORD_LIMIT || word == WORD_OPERATOR);
+    }
+    say_project(scheduler, task, result,
+                result->outcome == RUN_FAILED && result->class == FAILURE_CLASS_OPERATOR &&
+                    !result->provider_held);
+}
+
+/* After the decision: the task may have moved on, which is progress. */
+static void look_at_progress(struct scheduler *scheduler, struct task *task, const struct job *job,
+                             const struct result *result)
+{
+    char words[160];
+    struct performed performed;
+    if (!job->role || !task->exists || task->terminal ||
+        !budget_is_spent_idly(scheduler, task, words, sizeof words))
+        return;
+    const struct occurrence occurrence = {
+        .event = {.kind = STAGE_EVENT_NO_PROGRESS, .source = SOURCE_RUNNER, .entry = task->entry},
+        .actor = "scheduler",
+        .reason_text = words,
+        .log_tail = message_text(result->message, "log_tail", NULL),
+    };
+    perform(scheduler, task, &occurrence, &performed);
+}
+
+static void count_spend(struct scheduler *scheduler, const struct task *task, const struct job *job,
+                        const struct result *result)
+{
+    bool weather = result->outcome != RUN_SUCCEEDED && result->class != FAILURE_CLASS_PERMANENT &&
+                   result->class != FAILURE_CLASS_TASK;
+    if (job->role && result->outcome != RUN_CANCELLED)
+        budget_count(scheduler, task, !weather, result->usage.cost_usd);
+}
+
 /* The guarded flip: whoever ends the run's row acts on it, and nobody else. */
 static bool end_run(struct scheduler *scheduler, const json_t *message)
 {
@@ -389,9 +472,13 @@ static bool end_run(struct scheduler *scheduler, const json_t *message)
         if (!run.started && json_is_integer(json_object_get(message, "started_ms")))
             comment_started(scheduler, &task, &run);
         say_finished(scheduler, &task, &run, &result);
+        switch_off_limit(scheduler, &result);
+        tell_provider(scheduler, &task, &job, &result);
+        count_spend(scheduler, &task, &job, &result);
         /* the job is ended for the facts that the stage machine is shown */
         store_run(scheduler->store, "UPDATE jobs SET state = 'done' WHERE id = ?1", "i", job.id);
         decide(scheduler, &task, &job, &run, &result);
+        look_at_progress(scheduler, &task, &job, &result);
     }
     json_object_del(scheduler->progress, id);
     json_decref(result.findings);

@@ -246,7 +246,7 @@ static void requeue_failed(const struct retry_job *job, const struct retry_resul
     if (budget == BUDGET_TRANSIENTS)
         decision->transient = job->transient + 1;
     if (class != FAILURE_CLASS_LOST && class != FAILURE_CLASS_INTERRUPTED &&
-        class != FAILURE_CLASS_TASK)
+        class != FAILURE_CLASS_TASK && class != FAILURE_CLASS_BUDGET)
         decision->not_before_ms = now_ms + wait_for(class, job->transient, result, limits, seed);
 }
 

@@ -205,6 +205,7 @@ static const struct {
     [STAGE_EVENT_JOB_MISSING] = {on_job_missing, true},
     [STAGE_EVENT_MERGED_OUTSIDE] = {machine_on_merged_outside, true},
     [STAGE_EVENT_BY_HAND] = {machine_on_by_hand, true},
+    [STAGE_EVENT_NO_PROGRESS] = {machine_on_no_progress, true},
     [STAGE_EVENT_LABEL] = {machine_on_label, true},
     [STAGE_EVENT_CI] = {machine_on_ci, true},
     [STAGE_EVENT_COMMENT] = {on_comment, false},

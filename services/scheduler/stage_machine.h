@@ -66,6 +66,7 @@ void machine_approve(struct machine *m, enum reason reason);
 
 void machine_on_merged_outside(struct machine *m);
 void machine_on_by_hand(struct machine *m);
+void machine_on_no_progress(struct machine *m);
 
 /* ---- stage_ci.c ---- */
 

@@ -1,5 +1,6 @@
 /* PURE: no I/O */
-/* What people do by hand, past the tracker's commands: in the forge, and to the issue. */
+/* What people do by hand, past the tracker's commands: in the forge, and to the issue; and spend
+ * that brings a task no further. */
 #include "services/scheduler/stage_machine.h"
 
 /* In deploy the merge job finds what is merged, and only the deploy's own gate ends the task; but
@@ -35,6 +36,16 @@ void machine_on_by_hand(struct machine *m)
 {
     if (is_ours_to_judge(m))
         block_by_hand(m, m->event->cause);
+}
+
+/* What was spent brought it no further: as by hand, nothing more is. */
+void machine_on_no_progress(struct machine *m)
+{
+    if (!is_ours_to_judge(m))
+        return;
+    block_by_hand(m, REASON_NO_PROGRESS);
+    if (m->decision->block)
+        m->decision->counter = "progress";
 }
 
 void machine_on_merged_outside(struct machine *m)

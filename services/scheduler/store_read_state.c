@@ -102,10 +102,11 @@ void store_read_state(struct store_read *store, struct store_state *out)
                             " FROM alerts a LEFT JOIN tasks t ON t.id = a.task"
                             " WHERE a.cleared_at IS NULL ORDER BY a.at DESC LIMIT 200",
                             "");
-    out->breakers = read_rows(store,
-                              "SELECT provider, state, failures, until AS \"until:time\", reason"
-                              " FROM breakers ORDER BY provider",
-                              "");
+    out->breakers =
+        read_rows(store,
+                  "SELECT provider, state, failures, until AS \"until:time\", reason, hold"
+                  " FROM breakers ORDER BY provider",
+                  "");
     json_t *oldest = read_row(store,
                               "SELECT min(created_at) AS \"since:time\" FROM effects"
                               " WHERE state IN ('pending','handed')",

@@ -29,10 +29,11 @@ static struct claim_facts eligible(void)
 
 /* One reason each to wait, in the order in which a person would want to hear of them. */
 static const enum reason order[] = {
-    REASON_COUNT,        REASON_UNKNOWN_PROJECT, REASON_STARTING,   REASON_PAUSED,
-    REASON_PAUSED,       REASON_DRAINING,        REASON_DISK_LOW,   REASON_TASK_BUSY,
-    REASON_PREDECESSOR,  REASON_DEPENDS_ON,      REASON_FROZEN,     REASON_SERIAL_GATE,
-    REASON_LIMIT_GLOBAL, REASON_LIMIT_PROJECT,   REASON_LIMIT_ROLE,
+    REASON_COUNT,       REASON_UNKNOWN_PROJECT, REASON_STARTING,     REASON_PAUSED,
+    REASON_PAUSED,      REASON_DRAINING,        REASON_DISK_LOW,     REASON_TASK_BUSY,
+    REASON_PREDECESSOR, REASON_DEPENDS_ON,      REASON_FROZEN,       REASON_SERIAL_GATE,
+    REASON_BUDGET_TASK, REASON_USAGE_LIMIT,     REASON_LIMIT_GLOBAL, REASON_LIMIT_PROJECT,
+    REASON_LIMIT_ROLE,
 };
 enum { RULES = sizeof order / sizeof *order };
 
@@ -76,9 +77,15 @@ static void break_rule(struct claim_facts *facts, int rule)
         facts->is_gated = true;
         break;
     case 12:
-        facts->agents = facts->agents_max;
+        facts->budget = REASON_BUDGET_TASK;
         break;
     case 13:
+        facts->provider = REASON_USAGE_LIMIT;
+        break;
+    case 14:
+        facts->agents = facts->agents_max;
+        break;
+    case 15:
         facts->project_agents = facts->project_agents_max;
         break;
     default:
@@ -142,6 +149,8 @@ static void reserved_jobs_know_no_limits(void **state)
         facts.stage = STAGE_DEPLOY;
         facts.lease_held = true;
         facts.agents = facts.project_agents = facts.role_agents = 9;
+        facts.budget = kind == JOB_AGENT ? REASON_OK : REASON_BUDGET_DAY;
+        facts.provider = kind == JOB_AGENT ? REASON_OK : REASON_OPERATOR;
         assert_int_equal(claim_judge(&facts), kind == JOB_AGENT ? REASON_LIMIT_GLOBAL : REASON_OK);
     }
 }

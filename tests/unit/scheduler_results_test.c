@@ -155,8 +155,9 @@ static void each_class(void **state)
         bool session; /* kept */
     } table[] = {
         {"transient", "transient", 1, 1, LATER, true},
-        {"usage_limit", "usage-limit", 1, 0, LATER, true},
-        {"operator", "operator", 1, 0, LATER, true},
+        {"usage_limit", "usage-limit", 1, 0, AT_ONCE, true}, /* its provider is held */
+        {"operator", "operator", 1, 0, AT_ONCE, true},
+        {"budget", "budget-run", 1, 0, AT_ONCE, true},
         {"config", "config", 1, 0, LATER, true},
         {"task", "task", 2, 0, AT_ONCE, false},
         {"interrupted", "interrupted", 1, 0, AT_ONCE, true},
@@ -189,6 +190,9 @@ static void each_class(void **state)
                       job);
         assert_number(kit, 0, "SELECT blocked_reason IS NOT NULL FROM tasks WHERE id = %lld",
                       (long long)task);
+        kit_begin(kit);
+        store_run(kit->scheduler.store, "DELETE FROM breakers", ""); /* the next one is another */
+        kit_commit(kit);
         kit_operator(kit, "stop", key);
         kit_claim(kit); /* the cleanup out of the way */
         free(run);

@@ -107,7 +107,8 @@ static enum event_source usual_source(enum stage_event_kind kind)
     if (kind == STAGE_EVENT_JOB_MISSING || kind == STAGE_EVENT_MERGED_OUTSIDE ||
         kind == STAGE_EVENT_BY_HAND || kind == STAGE_EVENT_CI)
         return SOURCE_RECONCILER;
-    if (kind >= STAGE_EVENT_JOB_SUCCEEDED && kind <= STAGE_EVENT_CLEANUP_DONE)
+    if ((kind >= STAGE_EVENT_JOB_SUCCEEDED && kind <= STAGE_EVENT_CLEANUP_DONE) ||
+        kind == STAGE_EVENT_NO_PROGRESS)
         return SOURCE_RUNNER;
     return kind == STAGE_EVENT_RETRY ? SOURCE_OPERATOR : SOURCE_TRACKER;
 }
@@ -123,6 +124,8 @@ static enum event_source usual_source(enum stage_event_kind kind)
 
 #define BY_HAND(cause)                                                                             \
     "applied " cause " cancel-jobs block:outside show:blocked alert:blocked@stream"
+#define NO_PROGRESS                                                                                \
+    "applied no-progress cancel-jobs block:progress show:blocked alert:blocked@stream"
 #define OTHER_CODE BY_HAND("merged-other")
 
 static const char *const plain_table[STAGE_EVENT_COUNT][STAGE_COUNT] = {
@@ -282,6 +285,19 @@ static const char *const plain_table[STAGE_EVENT_COUNT][STAGE_COUNT] = {
             BY_HAND("pull-closed"),
             BY_HAND("pull-closed"),
             BY_HAND("pull-closed"),
+            "ignored wrong-stage",
+            "ignored already-stopped",
+            "ignored already-stopped",
+        },
+    [STAGE_EVENT_NO_PROGRESS] =
+        {
+            "ignored wrong-stage",
+            NO_PROGRESS,
+            NO_PROGRESS,
+            NO_PROGRESS,
+            NO_PROGRESS,
+            NO_PROGRESS,
+            NO_PROGRESS,
             "ignored wrong-stage",
             "ignored already-stopped",
             "ignored already-stopped",

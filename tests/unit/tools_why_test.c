@@ -110,7 +110,7 @@ static void every_block(void **state)
             fail_msg("no words for a task that is blocked with \"%s\"",
                      reason_code(decision.reason));
     }
-    assert_int_equal(kinds, 12);
+    assert_int_equal(kinds, 13);
     assert_null(block_words_of(NULL));
     assert_null(block_words_of("moved-on: text"));
     assert_string_equal(block_words_of("moved: text")->code, "moved");
