@@ -13,6 +13,7 @@
 #include "lib/crash.h"
 #include "lib/file.h"
 #include "lib/utf8.h"
+#include "services/runner/agent.h"
 
 enum {
     RESULT_MAX_BYTES = MESSAGE_MAX_BYTES,
@@ -83,6 +84,8 @@ struct run *run_new(struct runner *runner, json_t *spec, char **fault)
     run->executor = &executor_local;
     run->called_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     run->log.fd = -1;
+    const struct agent_driver *driver = run->project ? agent_driver(run->project->agent) : NULL;
+    run->output.take = driver ? driver->take : NULL;
     run->doing = "starting";
     run->detail = json_object();
     *fault = misfit(run);
