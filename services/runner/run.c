@@ -12,6 +12,7 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/file.h"
+#include "lib/mask.h"
 #include "lib/utf8.h"
 #include "services/runner/agent.h"
 
@@ -251,6 +252,7 @@ static json_t *build_result(struct run *run, const char *outcome, const char *cl
     /* The main loop will own it: nothing in it is shared with this thread. */
     json_t *own = json_deep_copy(message);
     json_decref(message);
+    mask_json(own); /* an agent may have printed what it was given */
     return own;
 }
 
