@@ -327,6 +327,7 @@ static const struct {
     {1, 0, "Not logged in \xc2\xb7 Please run /login", "operator", "operator"},
     {1, 0, "Credit balance is too low", "operator", "operator"},
     {1, 0, "No conversation found with session ID: 1", "permanent", "permanent"},
+    {1, 0, "thread/resume failed: no rollout found for thread id 1", "permanent", "permanent"},
     {1, 0, "FetchError: connect ECONNREFUSED 127.0.0.1:1", "transient", "transient"},
     {1, 0, "upstream: 503 Service Unavailable", "transient", "transient"},
     {1, 0, "You've hit your limit \xc2\xb7 resets 8pm (Europe/Paris)", "usage_limit",
