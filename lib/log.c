@@ -21,7 +21,13 @@ static struct {
     const char *service;
     enum log_level least;
     bool text;
-} setup = {"-", LOG_LEVEL_INFO, false};
+    size_t (*mask)(char *text);
+} setup = {"-", LOG_LEVEL_INFO, false, NULL};
+
+void log_mask_with(size_t (*mask)(char *text))
+{
+    setup.mask = mask;
+}
 
 void log_init(const char *service, enum log_level least)
 {
@@ -154,6 +160,8 @@ static void write_line(enum log_level level, const char *event, const struct log
 {
     char text[TEXT_MAX_BYTES];
     vsnprintf(text, sizeof text, format, args);
+    if (setup.mask)
+        setup.mask(text);
     struct line line;
     line.size = 0;
     if (setup.text)

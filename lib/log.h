@@ -3,6 +3,7 @@
 #ifndef ORCH_LOG_H
 #define ORCH_LOG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
@@ -17,6 +18,10 @@ struct log_about {
 /* Name of the service and the least level that is written. Borrows service for the process's life.
  * ORCH_LOG_FORMAT=text writes for people instead of JSON. */
 void log_init(const char *service, enum log_level least);
+
+/* What each line's text goes through before it is written: it may make it shorter, in place. Called
+ * before there are other threads. */
+void log_mask_with(size_t (*mask)(char *text));
 
 /* event is a short stable word ("claim", "adopted"); the text is for people. about may be NULL. */
 void log_line(enum log_level level, const char *event, const struct log_about *about,

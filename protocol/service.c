@@ -16,6 +16,7 @@
 #include "lib/file.h"
 #include "lib/lock.h"
 #include "lib/log.h"
+#include "lib/mask.h"
 
 enum { EXIT_USAGE = 100, EXIT_LOCKED = 111, LOCK_RETRY_MS = 20 };
 
@@ -71,6 +72,20 @@ static struct config *load(const char *path)
         log_warn("config", "%s", warnings);
     free(warnings);
     return config;
+}
+
+/* Before anything else is said. A token that is made later in this first start is known from the
+ * next one on. */
+static void hide_secrets(const struct config *config)
+{
+    char *path = config_home_path(config, "operator_token");
+    char *token = *config->http_operator_token ? NULL : file_read(path, 4096, NULL);
+    if (token)
+        token[strcspn(token, "\r\n")] = '\0';
+    mask_add_config(config, token);
+    log_mask_with(mask_text);
+    free(token);
+    free(path);
 }
 
 static void make_dirs(const struct config *config)
@@ -134,6 +149,7 @@ void service_begin(struct service *service, const char *name, int argc, char **a
     log_init(name, LOG_LEVEL_INFO);
     service->config = load(parse_options(name, argc, argv));
     log_init(name, level_by_name(service->config->log_level));
+    hide_secrets(service->config);
     make_dirs(service->config);
     service->lock_fd = take_lock(service);
     service->bus = bus_open(service->config->run_dir, name, false);

@@ -7,10 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "lib/file.h"
+#include "lib/mask.h"
 #include "protocol/address.h"
 #include "tools/orchctl.h"
 
-enum { LOOK_MS = 200, LOOKS_PER_ASK = 10, BLOCK = 65536 };
+enum { LOOK_MS = 200, LOOKS_PER_ASK = 10, BLOCK = 65536, LAUNCH_MAX_BYTES = 8 << 20 };
 
 struct tail {
     struct ctl *ctl;
@@ -62,8 +64,9 @@ static char *find_run(struct ctl *ctl, enum ctl_exit *result)
     return run;
 }
 
-static void print_line(struct tail *tail, const char *line)
+static void print_line(struct tail *tail, char *line)
 {
+    mask_text(line);
     if (tail->ctl->request.json) {
         print_json_line(line);
         return;
@@ -232,6 +235,30 @@ static void show_errors(struct tail *tail)
     free(path);
 }
 
+/* The log is what the agent wrote, word for word; what it was given to keep stands in its launch.
+ */
+static void hide_secrets(const struct tail *tail)
+{
+    char *path = config_home_path(tail->ctl->config, "runs/%s/launch.json", tail->run);
+    size_t size, index;
+    char *text = file_read(path, LAUNCH_MAX_BYTES, &size);
+    json_t *launch = text ? json_loadb(text, size, 0, NULL) : NULL, *entry;
+    mask_add_config(tail->ctl->config, NULL);
+    json_array_foreach(json_object_get(launch, "env"), index, entry)
+    {
+        char *name = xstrdup(json_string_value(entry) ? json_string_value(entry) : "");
+        char *value = strchr(name, '=');
+        if (value)
+            *value++ = '\0';
+        if (value && mask_is_secret_name(name))
+            mask_add(value);
+        free(name);
+    }
+    json_decref(launch);
+    free(text);
+    free(path);
+}
+
 static enum ctl_exit tail_task(struct tail *tail)
 {
     enum ctl_exit result;
@@ -240,6 +267,7 @@ static enum ctl_exit tail_task(struct tail *tail)
     while (tail->run && result == CTL_DONE && !ferror(stdout)) {
         char *path = config_home_path(tail->ctl->config, "runs/%s/log", tail->run);
         head(tail, "");
+        hide_secrets(tail);
         tail->show = text_agent_line;
         result = show(tail, path, lines);
         free(path);

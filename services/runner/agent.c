@@ -9,7 +9,8 @@
 
 const struct agent_driver *agent_driver(const char *name)
 {
-    static const struct agent_driver *const drivers[] = {&agent_claude, &agent_command};
+    static const struct agent_driver *const drivers[] = {&agent_claude, &agent_codex,
+                                                         &agent_command};
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
         if (strcmp(drivers[i]->name, name) == 0)
             return drivers[i];
@@ -103,4 +104,31 @@ const char *agent_setting(const json_t *map, const char *role)
     if (!value || !*value)
         value = json_string_value(json_object_get(map, "default"));
     return value && *value ? value : NULL;
+}
+
+void agent_choose_model(const struct agent_request *request, const char *agent,
+                        bool (*ok)(const char *model), struct agent_command *command)
+{
+    const json_t *map = request->config->agent_model;
+    const char *roles[] = {request->role, "default"}, *usable[2];
+    int64_t count = 0, at = request->model_level > 0 ? request->model_level : 0;
+    for (int i = 0; i < 2; i++) {
+        const char *model = json_string_value(json_object_get(map, roles[i]));
+        if (!model || !*model || (count && strcmp(usable[0], model) == 0))
+            continue;
+        if (ok(model))
+            usable[count++] = model;
+        else
+            log_warn("model", "agent.model.%s: \"%s\" is no model of %s and is passed over",
+                     roles[i], model, agent);
+    }
+    command->model = at < count ? usable[at] : NULL;
+    command->levels_left = at < count ? count - at : 0;
+}
+
+void agent_argument(json_t *argv, const char *option, const char *value)
+{
+    json_array_append_new(argv, json_string(option));
+    if (value)
+        json_array_append_new(argv, json_string(value));
 }

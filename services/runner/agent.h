@@ -1,6 +1,6 @@
 /* Who works: one narrow interface per kind of agent. A driver builds the command line and
- * environment; what the agent says is read by agent_output.c (claude's stream-json, which the
- * others end with as well) and judged by classify.c. */
+ * environment and reads what the agent says, a record at a time (agent_output.h); classify.c judges
+ * it. A new agent is one more file, and one more name in agent.c's list. */
 #ifndef ORCH_AGENT_H
 #define ORCH_AGENT_H
 
@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <jansson.h>
 #include "lib/config.h"
+#include "services/runner/agent_output.h"
 
 struct agent_request {
     const struct config *config;
@@ -16,18 +17,24 @@ struct agent_request {
     const char *workspace;                /* path */
     const char *user, *home;              /* the agent's own; NULL: ours */
     int64_t attempt;
-    const char *session; /* id of a new session, or of the one to resume */
+    int64_t model_level; /* so many of the usable models are passed over */
+    const char
+        *session; /* id of a new session, or of the one to resume; NULL: the agent names it */
     bool resume;
 };
 
 struct agent_command {
-    json_t *argv, *env; /* arrays of strings; agent_command_free */
-    const char *model;  /* borrowed from the configuration; NULL: the agent's own */
+    json_t *argv, *env;  /* arrays of strings; agent_command_free */
+    const char *model;   /* borrowed from the configuration; NULL: the agent's own */
+    int64_t levels_left; /* models, the agent's own included, that could be tried after this one */
 };
 
 struct agent_driver {
     const char *name;
-    bool needs_result; /* success needs a result record; else exit 0 is enough */
+    bool needs_result;        /* success needs a result record; else exit 0 is enough */
+    bool names_session;       /* gives a new session its id by itself, and says it */
+    bool usage_is_cumulative; /* over a session, as its cost is */
+    output_take *take;
     /* 0, or -1 and *fault (caller frees): the configuration cannot be carried out. */
     int (*build)(const struct agent_request *request, struct agent_command *command, char **fault);
 };
@@ -36,7 +43,7 @@ struct agent_driver {
 const struct agent_driver *agent_driver(const char *name);
 void agent_command_free(struct agent_command *command);
 
-extern const struct agent_driver agent_claude, agent_command;
+extern const struct agent_driver agent_claude, agent_codex, agent_command;
 
 /* ---- what drivers share ---- */
 
@@ -49,11 +56,22 @@ void agent_environment_set(json_t *env, const char *name, const char *value);
 /* agent.<map>.<role> over .default; NULL where neither says anything. Pure. */
 const char *agent_setting(const json_t *map, const char *role);
 
+/* Sets model and levels_left: of the distinct models that are configured for the role (its own,
+ * then the default) and that the driver can use (ok), the one at request->model_level; behind the
+ * last comes the agent's own. One that does not fit is said and passed over. */
+void agent_choose_model(const struct agent_request *request, const char *agent,
+                        bool (*ok)(const char *model), struct agent_command *command);
+
+/* An option, and its value where it has one, to the end of the command line. */
+void agent_argument(json_t *argv, const char *option, const char *value);
+
 /* Name and address of a role's bot in commits. The result is static. */
 const char *agent_email(const char *role, char out[96]);
 
 /* Whether the claude CLI may be given this model: an alias, or claude-..., with or without [1m].
  * Pure. */
 bool agent_claude_model_ok(const char *model);
+/* The same of codex: a plain name, and none of claude's. Pure. */
+bool agent_codex_model_ok(const char *model);
 
 #endif

@@ -33,30 +33,6 @@ bool agent_claude_model_ok(const char *model)
            strspn(plain + 7, "abcdefghijklmnopqrstuvwxyz0123456789.-") == size - 7;
 }
 
-/* The role's model, else the default; one that the CLI would not know is said and passed over. */
-static const char *choose_model(const struct agent_request *request)
-{
-    const char *levels[] = {
-        json_string_value(json_object_get(request->config->agent_model, request->role)),
-        json_string_value(json_object_get(request->config->agent_model, "default"))};
-    for (int i = 0; i < 2; i++) {
-        if (!levels[i] || !*levels[i])
-            continue;
-        if (agent_claude_model_ok(levels[i]))
-            return levels[i];
-        log_warn("model", "agent.model.%s: \"%s\" is no model of claude and is passed over",
-                 i == 0 ? request->role : "default", levels[i]);
-    }
-    return NULL;
-}
-
-static void add(json_t *argv, const char *option, const char *value)
-{
-    json_array_append_new(argv, json_string(option));
-    if (value)
-        json_array_append_new(argv, json_string(value));
-}
-
 static int build(const struct agent_request *request, struct agent_command *command, char **fault)
 {
     const struct config *config = request->config;
@@ -64,30 +40,30 @@ static int build(const struct agent_request *request, struct agent_command *comm
     const char *fallback = config->agent_fallback_model;
     (void)fault;
     json_t *argv = json_array();
-    *command = (struct agent_command){
-        .argv = argv, .env = agent_environment(request), .model = choose_model(request)};
-    add(argv, config->agent_command, NULL);
-    add(argv, "-p", NULL);
-    add(argv, "--output-format", "stream-json");
-    add(argv, "--verbose", NULL);
-    add(argv, request->resume ? "--resume" : "--session-id", request->session);
-    add(argv, "--setting-sources", "user");
-    add(argv, "--strict-mcp-config", NULL);
-    add(argv, "--permission-mode", "acceptEdits");
-    add(argv, "--allowedTools", tools);
+    *command = (struct agent_command){.argv = argv, .env = agent_environment(request)};
+    agent_choose_model(request, "claude", agent_claude_model_ok, command);
+    agent_argument(argv, config->agent_command, NULL);
+    agent_argument(argv, "-p", NULL);
+    agent_argument(argv, "--output-format", "stream-json");
+    agent_argument(argv, "--verbose", NULL);
+    agent_argument(argv, request->resume ? "--resume" : "--session-id", request->session);
+    agent_argument(argv, "--setting-sources", "user");
+    agent_argument(argv, "--strict-mcp-config", NULL);
+    agent_argument(argv, "--permission-mode", "acceptEdits");
+    agent_argument(argv, "--allowedTools", tools);
     if (command->model)
-        add(argv, "--model", command->model);
+        agent_argument(argv, "--model", command->model);
     if (effort)
-        add(argv, "--effort", effort);
+        agent_argument(argv, "--effort", effort);
     if (*fallback && agent_claude_model_ok(fallback))
-        add(argv, "--fallback-model", fallback);
+        agent_argument(argv, "--fallback-model", fallback);
     else if (*fallback)
         log_warn("model", "agent.fallback_model: \"%s\" is no model of claude and is passed over",
                  fallback);
     if (config->budget_run_usd > 0) {
         char limit[40];
         snprintf(limit, sizeof limit, "%.4f", config->budget_run_usd);
-        add(argv, "--max-budget-usd", limit);
+        agent_argument(argv, "--max-budget-usd", limit);
     }
     /* The queue backs off by itself; a 401 would be retried for minutes otherwise. */
     agent_environment_set(command->env, "CLAUDE_CODE_MAX_RETRIES", "4");
@@ -97,4 +73,5 @@ static int build(const struct agent_request *request, struct agent_command *comm
     return 0;
 }
 
-const struct agent_driver agent_claude = {"claude", true, build};
+const struct agent_driver agent_claude = {
+    .name = "claude", .needs_result = true, .take = output_take_stream_json, .build = build};

@@ -15,4 +15,5 @@ static int build(const struct agent_request *request, struct agent_command *comm
     return 0;
 }
 
-const struct agent_driver agent_command = {"command", false, build};
+const struct agent_driver agent_command = {
+    .name = "command", .take = output_take_stream_json, .build = build};

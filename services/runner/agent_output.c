@@ -10,13 +10,13 @@
 
 enum { LINE_MAX_BYTES = 32 * 1024 * 1024, TAIL_LINE_MAX = 500 };
 
-static const char *text_of(const json_t *object, const char *name)
+const char *output_text_of(const json_t *record, const char *name)
 {
-    const char *text = json_string_value(json_object_get(object, name));
+    const char *text = json_string_value(json_object_get(record, name));
     return text ? text : "";
 }
 
-static void keep(char *out, size_t size, const char *text)
+void output_keep(char *out, size_t size, const char *text)
 {
     if (*text)
         snprintf(out, size, "%s", text);
@@ -36,6 +36,11 @@ static void tail_add(struct agent_output *output, const char *text, size_t size,
         if ((unsigned char)*c < ' ')
             *c = ' ';
     }
+}
+
+void output_say(struct agent_output *output, const char *text, bool judged)
+{
+    tail_add(output, text, strlen(text), !judged);
 }
 
 /* From the end, as many whole lines as fit. */
@@ -73,22 +78,23 @@ char *output_own_tail(const struct agent_output *output)
 static void take_assistant(struct agent_output *output, const json_t *record)
 {
     const json_t *message = json_object_get(record, "message");
-    const char *id = text_of(message, "id");
+    const char *id = output_text_of(message, "id");
     size_t index;
     const json_t *part;
     json_array_foreach(json_object_get(message, "content"), index, part)
     {
-        const char *type = text_of(part, "type");
+        const char *type = output_text_of(part, "type");
         if (strcmp(type, "tool_use") == 0)
-            keep(output->last_tool, sizeof output->last_tool, text_of(part, "name"));
+            output_keep(output->last_tool, sizeof output->last_tool, output_text_of(part, "name"));
         if (strcmp(type, "text") == 0)
-            tail_add(output, text_of(part, "text"), strlen(text_of(part, "text")), true);
+            tail_add(output, output_text_of(part, "text"), strlen(output_text_of(part, "text")),
+                     true);
     }
     if (json_is_string(json_object_get(record, "parent_tool_use_id")))
         return; /* of a subagent */
     if (*id && strncmp(id, output->last_message, OUTPUT_MESSAGE_ID - 1) == 0)
         return;
-    keep(output->last_message, sizeof output->last_message, id);
+    output_keep(output->last_message, sizeof output->last_message, id);
     output->turns++;
     output->output_tokens +=
         json_integer_value(json_object_get(json_object_get(message, "usage"), "output_tokens"));
@@ -96,15 +102,16 @@ static void take_assistant(struct agent_output *output, const json_t *record)
 
 static void take_system(struct agent_output *output, const json_t *record)
 {
-    const char *subtype = text_of(record, "subtype");
+    const char *subtype = output_text_of(record, "subtype");
     if (strcmp(subtype, "init") == 0) {
-        keep(output->version, sizeof output->version, text_of(record, "claude_code_version"));
-        keep(output->model, sizeof output->model, text_of(record, "model"));
+        output_keep(output->version, sizeof output->version,
+                    output_text_of(record, "claude_code_version"));
+        output_keep(output->model, sizeof output->model, output_text_of(record, "model"));
     } else if (strcmp(subtype, "model_fallback") == 0) {
         output->fell_back = true;
-        keep(output->model, sizeof output->model, text_of(record, "fallback_model"));
+        output_keep(output->model, sizeof output->model, output_text_of(record, "fallback_model"));
     } else if (strcmp(subtype, "api_retry") == 0) {
-        char *line = xformat("(waiting: %s, attempt %lld)", text_of(record, "error"),
+        char *line = xformat("(waiting: %s, attempt %lld)", output_text_of(record, "error"),
                              (long long)json_integer_value(json_object_get(record, "attempt")));
         tail_add(output, line, strlen(line), false);
         free(line);
@@ -114,7 +121,7 @@ static void take_system(struct agent_output *output, const json_t *record)
 static void take_limit(struct agent_output *output, const json_t *record)
 {
     const json_t *info = json_object_get(record, "rate_limit_info");
-    output->limit_rejected = strcmp(text_of(info, "status"), "rejected") == 0;
+    output->limit_rejected = strcmp(output_text_of(info, "status"), "rejected") == 0;
     output->limit_resets = json_integer_value(json_object_get(info, "resetsAt"));
 }
 
@@ -122,7 +129,7 @@ static void take_result(struct agent_output *output, json_t *record)
 {
     json_decref(output->result);
     output->result = json_incref(record);
-    const char *text = text_of(record, "result");
+    const char *text = output_text_of(record, "result");
     tail_add(output, text, strlen(text), true);
     size_t index;
     const json_t *error;
@@ -131,6 +138,20 @@ static void take_result(struct agent_output *output, json_t *record)
         if (json_is_string(error))
             tail_add(output, json_string_value(error), json_string_length(error), false);
     }
+}
+
+void output_take_stream_json(struct agent_output *output, json_t *record)
+{
+    const char *type = output_text_of(record, "type");
+    output_keep(output->session, sizeof output->session, output_text_of(record, "session_id"));
+    if (strcmp(type, "assistant") == 0)
+        take_assistant(output, record);
+    else if (strcmp(type, "system") == 0)
+        take_system(output, record);
+    else if (strcmp(type, "rate_limit_event") == 0)
+        take_limit(output, record);
+    else if (strcmp(type, "result") == 0)
+        take_result(output, record);
 }
 
 static void take_line(struct agent_output *output, const char *line, size_t size)
@@ -142,16 +163,7 @@ static void take_line(struct agent_output *output, const char *line, size_t size
         tail_add(output, line, size, false);
         return;
     }
-    const char *type = text_of(record, "type");
-    keep(output->session, sizeof output->session, text_of(record, "session_id"));
-    if (strcmp(type, "assistant") == 0)
-        take_assistant(output, record);
-    else if (strcmp(type, "system") == 0)
-        take_system(output, record);
-    else if (strcmp(type, "rate_limit_event") == 0)
-        take_limit(output, record);
-    else if (strcmp(type, "result") == 0)
-        take_result(output, record);
+    (output->take ? output->take : output_take_stream_json)(output, record);
     json_decref(record);
 }
 
@@ -200,6 +212,7 @@ void output_free(struct agent_output *output)
     for (size_t i = 0; i < OUTPUT_TAIL_LINES; i++)
         free(output->tail[i]);
     free(output->partial);
+    free(output->final_text);
     *output = (struct agent_output){0};
 }
 
@@ -237,7 +250,7 @@ json_t *output_denied_tools(const json_t *result)
     const json_t *denial;
     json_array_foreach(json_object_get(result, "permission_denials"), index, denial)
     {
-        const char *name = text_of(denial, "tool_name");
+        const char *name = output_text_of(denial, "tool_name");
         if (*name)
             json_array_append_new(names, json_string(name));
     }

@@ -104,10 +104,11 @@ static char *build_prompt(struct run *run, bool resume, char **fault)
 }
 
 /* What whoever adopts the run has to know beside the specification. */
-static json_t *extra_of(const char *session, bool resume, const char *model, const char *start,
-                        const char *remote)
+static json_t *extra_of(const char *session, bool resume, const struct agent_command *command,
+                        const char *start, const char *remote)
 {
-    return json_pack("{ss sb ss* ss* ss*}", "session", session, "resumed", resume, "model", model,
+    return json_pack("{ss* sb ss* sI ss* ss*}", "session", session, "resumed", resume, "model",
+                     command->model, "model_levels_left", (json_int_t)command->levels_left,
                      "start_head", start, "start_remote", remote);
 }
 
@@ -124,7 +125,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
     bool resume = session != NULL;
     if (user && !(home = agent_user_home(config, user, run->project->key, fault)))
         return STEP_AGAIN;
-    if (!resume) {
+    if (!resume && !(driver && driver->names_session)) {
         new_session(fresh);
         session = fresh;
     }
@@ -138,6 +139,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
                                     .user = user ? user->name : NULL,
                                     .home = home,
                                     .attempt = message_integer(run->spec, "attempt", 1),
+                                    .model_level = message_integer(run->spec, "model_level", 0),
                                     .session = session,
                                     .resume = resume};
     if (!driver)
@@ -145,7 +147,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
             xformat("agent: %s has no driver (project %s)", run->project->agent, run->project->key);
     else if (driver->build(&request, &command, fault) == 0 &&
              (prompt = build_prompt(run, resume, fault))) {
-        json_t *extra = extra_of(session, resume, command.model, start, remote);
+        json_t *extra = extra_of(session, resume, &command, start, remote);
         int64_t max = config->log_max_bytes > LOG_MIN_BYTES ? config->log_max_bytes : LOG_MIN_BYTES;
         struct run_launch launch = {.argv = command.argv,
                                     .env = command.env,
@@ -348,6 +350,25 @@ static void load_launch(struct run *run)
     free(path);
 }
 
+/* What of the result record is this run's. Where usage counts from the session's beginning it is a
+ * difference like the cost. */
+static struct session_figures share_of(struct run *run, const char *session)
+{
+    const struct agent_driver *driver = agent_driver(run->project->agent);
+    bool cumulative = driver && driver->usage_is_cumulative;
+    json_t *usage = output_usage(run->output.result);
+    struct session_figures reported = {.cost = output_total_cost(run->output.result),
+                                       .usage = cumulative ? usage : NULL};
+    struct session_figures share =
+        sessions_share(run->runner->config->home, session, run->id, &reported,
+                       message_flag(run->launch, "resumed", false));
+    if (cumulative)
+        json_decref(usage);
+    else
+        share.usage = usage;
+    return share;
+}
+
 void agent_run_account(struct run *run)
 {
     load_launch(run);
@@ -355,17 +376,17 @@ void agent_run_account(struct run *run)
     const char *session =
         *output->session ? output->session : message_text(run->launch, "session", NULL);
     const char *model = *output->model ? output->model : message_text(run->launch, "model", NULL);
-    double total = output_total_cost(output->result);
-    double cost = sessions_cost(run->runner->config->home, session, run->id, total,
-                                message_flag(run->launch, "resumed", false));
-    json_t *account = json_object(), *usage = output_usage(output->result);
-    if (!usage && output->result)
+    struct session_figures share = share_of(run, session);
+    json_t *account = json_object();
+    if (!share.usage && output->result)
         log_warn("account", "run %s: its result record has no usage", run->id);
-    json_object_set_new(account, "usage", usage ? usage : json_null());
-    json_object_set_new(account, "cost_usd", cost >= 0 ? json_real(cost) : json_null());
+    json_object_set_new(account, "usage", share.usage ? share.usage : json_null());
+    json_object_set_new(account, "cost_usd", share.cost >= 0 ? json_real(share.cost) : json_null());
     json_object_set_new(account, "session", session ? json_string(session) : json_null());
     json_object_set_new(run->detail, "account", account);
     json_object_set_new(run->detail, "model", model ? json_string(model) : json_null());
+    json_object_set_new(run->detail, "model_levels_left",
+                        json_integer(message_integer(run->launch, "model_levels_left", 0)));
     json_object_set_new(run->detail, "cli_version",
                         *output->version ? json_string(output->version) : json_null());
     json_object_set_new(run->detail, "denied_tools", output_denied_tools(output->result));

@@ -29,21 +29,15 @@ static bool has_any(const char *text, const char *const *parts)
 static const char *const limit_words[] = {
     "usage limit reached", "hit your limit",   "reached your limit",  "usage limit",
     "weekly limit",        "limit will reset", "monthly spend limit", NULL};
-static const char *const operator_words[] = {"not logged in",
-                                             "please run /login",
-                                             "invalid api key",
-                                             "credit balance",
-                                             "failed to authenticate",
-                                             "authentication_error",
-                                             "permission_error",
-                                             "unknown option",
-                                             "cannot be used with root",
-                                             "no space left on device",
-                                             "disk quota exceeded",
-                                             "read-only file system",
-                                             "error: input must be provided",
-                                             "requires --verbose",
-                                             NULL};
+static const char *const operator_words[] = {
+    "not logged in",           "please run /login",
+    "invalid api key",         "credit balance",
+    "failed to authenticate",  "authentication_error",
+    "permission_error",        "unknown option",
+    "unexpected argument",     "cannot be used with root",
+    "no space left on device", "disk quota exceeded",
+    "read-only file system",   "error: input must be provided",
+    "requires --verbose",      NULL};
 static const char *const transient_words[] = {"529",
                                               "overloaded",
                                               "rate limit",
@@ -65,7 +59,8 @@ static const char *const transient_words[] = {"529",
                                               "gateway timeout",
                                               "high demand",
                                               NULL};
-static const char *const session_words[] = {"no conversation found with session", NULL};
+static const char *const session_words[] = {"no conversation found with session",
+                                            "no rollout found for thread", NULL};
 static const char *const config_words[] = {"issue with the selected model", "model_not_found",
                                            "may not exist or you may not have access", NULL};
 

@@ -12,6 +12,7 @@
 #include "lib/crash.h"
 #include "lib/file.h"
 #include "lib/log.h"
+#include "lib/mask.h"
 
 enum { ANSWER_MS = 10 * 1000, WAIT_MS = 50, WAIT_MAX_MS = 5000 };
 
@@ -77,6 +78,7 @@ static bool one_waits(const struct outbox *outbox, const char *run, const json_t
 void outbox_put(struct outbox *outbox, const char *run, json_t *message, const char *ack_path,
                 bool once)
 {
+    mask_json(message);
     pthread_mutex_lock(&outbox->mutex);
     if (one_waits(outbox, run, message)) {
         json_decref(message); /* a result that is resent, or progress: the first says it */

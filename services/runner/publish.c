@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/buffer.h"
+#include "lib/mask.h"
 #include "services/runner/agent.h"
 #include "services/runner/runner.h"
 
@@ -216,6 +217,8 @@ static int create(struct run *run, char **fault)
     char *title = xformat("%s: %s", run->key, message_text(run->spec, "title", ""));
     char *body = xformat("Work on %s.\n\nArtefacts: `docs/work-items/%s/` on the branch `%s`.\n",
                          run->key, run->key, run->branch);
+    mask_text(title);
+    mask_text(body);
     int result = forge_pull_create(run->forge, title, body, run->branch,
                                    run->project->default_branch, &run->pull, fault);
     free(title);

@@ -12,7 +12,9 @@
 #include "lib/clock.h"
 #include "lib/crash.h"
 #include "lib/file.h"
+#include "lib/mask.h"
 #include "lib/utf8.h"
+#include "services/runner/agent.h"
 
 enum {
     RESULT_MAX_BYTES = MESSAGE_MAX_BYTES,
@@ -83,6 +85,8 @@ struct run *run_new(struct runner *runner, json_t *spec, char **fault)
     run->executor = &executor_local;
     run->called_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     run->log.fd = -1;
+    const struct agent_driver *driver = run->project ? agent_driver(run->project->agent) : NULL;
+    run->output.take = driver ? driver->take : NULL;
     run->doing = "starting";
     run->detail = json_object();
     *fault = misfit(run);
@@ -248,6 +252,7 @@ static json_t *build_result(struct run *run, const char *outcome, const char *cl
     /* The main loop will own it: nothing in it is shared with this thread. */
     json_t *own = json_deep_copy(message);
     json_decref(message);
+    mask_json(own); /* an agent may have printed what it was given */
     return own;
 }
 

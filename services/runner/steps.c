@@ -182,6 +182,8 @@ static void after_agent(struct run *run)
         crash_point(CRASH_RUN_AFTER_END);
         publish(run);
     } else {
+        /* No retry_after_ms: the delay that the program announced last is the server's own only
+         * where that named one, and nothing tells which. The queue's back-off is what counts. */
         if (verdict.resets_at)
             json_object_set_new(run->detail, "resets_at_ms",
                                 json_integer(verdict.resets_at * 1000));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lib/log.h"
+#include "lib/mask.h"
 
 static void say(struct scheduler *scheduler, const char *task, int64_t effect, const char *state,
                 const char *kind, const char *words)
@@ -112,6 +113,8 @@ void effects_order(struct scheduler *scheduler, const struct task *task,
     facts->head = task->head;
     facts->merged_commit = task->merged_commit;
     wording_write(order->template, facts, &body);
+    if (body.data)
+        mask_text(body.data);
     if (order->kind == EFFECT_ALERT) {
         char key[80];
         snprintf(key, sizeof key, "task:%lld:%d:%lld", (long long)task->id, (int)order->template,

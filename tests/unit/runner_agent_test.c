@@ -1,7 +1,8 @@
 /* Command lines and environments of agents. Mutations tried, each turns a test red: the whole of
  * our environment handed on; ORCH_ names taken from agent.env_allow; a model that does not fit
  * passed on;
- * --resume and --session-id together or exchanged; the prompt among the arguments. */
+ * --resume and --session-id together or exchanged; the prompt among the arguments; two equal models
+ * counted as two levels; a level of a model that does not fit; codex's thread not looked at. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
+#include "lib/file.h"
 #include "services/runner/agent.h"
 
 extern char **environ;
@@ -286,6 +289,96 @@ static void test_command_takes_the_projects_own_line(void **state)
     assert_null(agent_driver("aider"));
 }
 
+static const char *build_codex(struct agent_request request, struct agent_command *command)
+{
+    char *fault = NULL;
+    assert_ptr_equal(agent_driver("codex"), &agent_codex);
+    assert_int_equal(agent_codex.build(&request, command, &fault), 0);
+    return line_of(command->argv);
+}
+
+static void test_codex_arguments(void **state)
+{
+    (void)state;
+    struct agent_command command;
+    struct agent_request request = request_of("developer");
+    static char home[] = "/tmp/orch-codex-XXXXXX", other[] = "/opt/codex";
+    config.home = mkdtemp(home);
+    assert_non_null(config.home);
+    request.session = NULL; /* it names its threads itself */
+    assert_string_equal(build_codex(request, &command),
+                        "codex exec --json --dangerously-bypass-approvals-and-sandbox -");
+    assert_null(command.model); /* the default is one of claude's */
+    char own[100];
+    snprintf(own, sizeof own, "%s/agents/SHOP/.codex", home);
+    assert_string_equal(value_of(command.env, "CODEX_HOME"), own);
+    assert_int_equal(access(own, W_OK), 0);
+    agent_command_free(&command);
+    config.agent_command = other;
+    json_object_set_new(config.agent_model, "developer", json_string("gpt-5.1-codex"));
+    request.session = "01a1f934-0ead-7343-a18a-3d34e2713ae1";
+    request.resume = true;
+    request.user = "agent"; /* whose HOME is the project's own, and the program's folder in it */
+    request.home = "/home/agents/SHOP";
+    assert_string_equal(build_codex(request, &command),
+                        "/opt/codex exec resume --json --dangerously-bypass-approvals-and-sandbox "
+                        "-m gpt-5.1-codex 01a1f934-0ead-7343-a18a-3d34e2713ae1 -");
+    assert_null(value_of(command.env, "CODEX_HOME"));
+    agent_command_free(&command);
+    char *fault = NULL;
+    request.session = "--last";
+    assert_int_equal(agent_codex.build(&request, &command, &fault), -1);
+    free(fault);
+    assert_int_equal(file_remove_tree(home), 0);
+}
+
+static void test_models_of_codex(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"gpt-5", "gpt-5.1-codex", "o3", "openai/gpt-5", "qwen:7b"};
+    static const char *const bad[] = {"",    "claude-opus-4-8", "opus",   "default",   "-m",
+                                      "a b", "gpt\n",           "claude", "gpt-5[1m]", "../x"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(agent_codex_model_ok(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(agent_codex_model_ok(bad[i]));
+}
+
+static void expect_level(int64_t level, const char *model, int64_t left)
+{
+    struct agent_command command;
+    struct agent_request request = request_of("developer");
+    request.model_level = level;
+    const char *line = build(request, &command);
+    assert_int_equal(command.levels_left, left);
+    if (model)
+        assert_string_equal(command.model, model);
+    else
+        assert_null(command.model);
+    assert_true(!strstr(line, "--model") == !model);
+    agent_command_free(&command);
+}
+
+/* The role's own, the default, then whatever the program takes by itself. */
+static void test_levels_of_models(void **state)
+{
+    (void)state;
+    expect_level(0, "claude-opus-4-8", 1);
+    expect_level(1, NULL, 0);
+    json_object_set_new(config.agent_model, "developer", json_string("haiku"));
+    expect_level(0, "haiku", 2);
+    expect_level(1, "claude-opus-4-8", 1);
+    expect_level(2, NULL, 0);
+    expect_level(9, NULL, 0);
+    expect_level(-1, "haiku", 2);
+    json_object_set_new(config.agent_model, "developer", json_string("claude-opus-4-8"));
+    expect_level(0, "claude-opus-4-8", 1); /* the same twice is one level */
+    json_object_set_new(config.agent_model, "developer", json_string("gpt-5"));
+    expect_level(0, "claude-opus-4-8", 1); /* one that does not fit is none */
+    json_object_clear(config.agent_model);
+    expect_level(0, NULL, 0);
+}
+
 int main(void)
 {
 #define WITH_CONFIG(test) cmocka_unit_test_setup_teardown(test, make_config, free_config)
@@ -295,6 +388,9 @@ int main(void)
         cmocka_unit_test(test_models),
         WITH_CONFIG(test_claude_arguments),
         WITH_CONFIG(test_a_model_that_does_not_fit_is_passed_over),
+        WITH_CONFIG(test_codex_arguments),
+        cmocka_unit_test(test_models_of_codex),
+        WITH_CONFIG(test_levels_of_models),
         WITH_CONFIG(test_command_takes_the_projects_own_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 /* Why a run failed: every recorded output of the CLI, and what has no record. Mutations tried, each
- * turns a test red: the usage limit looked for after transient; is_error not looked at; exit 0
+ * turns a test red: the usage limit looked for after transient; codex's statuses not read from
+ * its words; its warning, or its Reconnecting, taken for a failure; a turn that completes after one
+ * that failed taken for success; is_error not looked at; exit 0
  * without a record taken for success; the model's own words classified. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +12,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "lib/file.h"
-#include "services/runner/agent_output.h"
+#include "services/runner/agent.h"
 #include "services/runner/classify.h"
 
 #define FOLDER "tests/fixtures/agents/"
@@ -99,6 +101,107 @@ static void expect(const struct run_facts *facts, const char *class, const char 
         fail_msg("%s: %s, %s", what, verdict.class, verdict.reason);
 }
 
+static struct agent_output codex(void)
+{
+    return (struct agent_output){.take = agent_codex.take};
+}
+
+static const struct {
+    const char *file, *status;
+    int exit_code;
+    const char *class, *code;
+} recorded_codex[] = {
+    {"codex-0.163.0/exec.success.jsonl", "", 0, NULL, "ok"},
+    {"codex-0.163.0/exec.error-401.jsonl", "401", 1, "operator", "operator"},
+    {"codex-0.163.0/exec.error-429.jsonl", "429", 1, "transient", "transient"},
+    {"codex-0.163.0/exec.error-500.jsonl", "", 1, "transient", "transient"},
+    {"codex.exec.success.jsonl", "", 0, NULL, "ok"},
+    {"codex.exec.error-401.jsonl", "401", 1, "operator", "operator"},
+    {"codex.exec.error-429.jsonl", "429", 1, "transient", "transient"},
+};
+
+static void test_recorded_outputs_of_codex(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof recorded_codex / sizeof *recorded_codex; i++) {
+        struct agent_output output = codex();
+        read_output(recorded_codex[i].file, &output);
+        struct run_facts facts = facts_of(&output, recorded_codex[i].exit_code);
+        expect(&facts, recorded_codex[i].class, recorded_codex[i].code, recorded_codex[i].file);
+        int64_t status = json_integer_value(json_object_get(output.result, "api_error_status"));
+        assert_int_equal(status, atoi(recorded_codex[i].status));
+        assert_int_equal(strncmp(output.session, "01a1f", 5), 0);
+        output_free(&output);
+    }
+}
+
+static void test_what_codex_reports_of_itself(void **state)
+{
+    (void)state;
+    struct agent_output output = codex();
+    read_output("codex-0.163.0/exec.success.jsonl", &output);
+    assert_string_equal(output.last_tool, "command_execution");
+    assert_int_equal(output.turns, 2);
+    assert_string_equal(json_string_value(json_object_get(output.result, "result")),
+                        "All done: wrote hello.txt");
+    json_t *usage = output_usage(output.result);
+    json_t *wanted = json_pack("{s:i, s:i, s:i, s:i}", "input", 600, "output", 80, "cache_read",
+                               1800, "cache_creation", 0);
+    assert_true(json_equal(usage, wanted));
+    assert_true(output_total_cost(output.result) < 0); /* it names no cost */
+    json_decref(wanted);
+    json_decref(usage);
+    output_free(&output);
+}
+
+static const struct {
+    const char *lines;
+    int exit_code;
+    const char *class, *code, *what;
+} codex_lines[] = {
+    {"{\"type\":\"turn.failed\",\"error\":{\"message\":\"unexpected status 404 Not Found: no such "
+     "model\"}}",
+     1, "config", "config", "404"},
+    {"{\"type\":\"turn.failed\",\"error\":{\"message\":\"You've hit your usage limit. Try again "
+     "later.\"}}",
+     1, "usage_limit", "usage-limit", "limit"},
+    {"{\"type\":\"turn.failed\",\"error\":{\"message\":\"x\"}}\n{\"type\":\"turn.completed\","
+     "\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}",
+     0, "permanent", "permanent", "completed after failed"},
+    {"{\"type\":\"turn.started\"}", 0, "permanent", "permanent", "exit 0 without an end"},
+    {"{\"type\":\"turn.completed\",\"usage\":null}", 0, NULL, "ok", "no usage"},
+    {"{\"type\":\"turn.completed\"}", 1, "permanent", "permanent", "completed, exit 1"},
+    {"{\"type\":\"item.completed\",\"item\":{\"type\":\"agent_message\",\"text\":\"It said 429, "
+     "last status: 429, not logged in\"}}\n{\"type\":\"turn.completed\"}",
+     0, NULL, "ok", "spoken of"},
+    {"{\"type\":\"item.completed\",\"item\":{\"type\":\"error\",\"message\":\"status 401\"}}\n"
+     "{\"type\":\"turn.completed\"}",
+     0, NULL, "ok", "a warning"},
+    {"{\"type\":\"error\",\"message\":\"Reconnecting... 1/5 (high demand)\"}", 1, "permanent",
+     "permanent", "died while it tried again"},
+    {"{\"type\":\"error\",\"message\":\"high demand\"}", 1, "transient", "transient",
+     "an error, and no end"},
+    {"{\"type\":\"thread.started\",\"thread_id\":\"--last\"}\n{\"type\":7}\n[]", 1, "permanent",
+     "permanent", "rubbish"},
+};
+
+static void test_lines_of_codex(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof codex_lines / sizeof *codex_lines; i++) {
+        struct agent_output output = codex();
+        output_feed(&output, codex_lines[i].lines, strlen(codex_lines[i].lines));
+        output_end(&output);
+        char *own = output_own_tail(&output);
+        struct run_facts facts = facts_of(&output, codex_lines[i].exit_code);
+        facts.text = own;
+        expect(&facts, codex_lines[i].class, codex_lines[i].code, codex_lines[i].what);
+        assert_string_equal(output.session, "");
+        free(own);
+        output_free(&output);
+    }
+}
+
 static void test_recorded_outputs(void **state)
 {
     (void)state;
@@ -109,6 +212,43 @@ static void test_recorded_outputs(void **state)
         expect(&facts, recorded[i].class, recorded[i].code, recorded[i].file);
         output_free(&output);
     }
+}
+
+/* The keys as the newer CLI orders them, and a number in prose that is a failure's elsewhere. */
+static void test_a_succeeded_run_may_speak_of_failures(void **state)
+{
+    (void)state;
+    static const char said[] =
+        "{\"result\":\"API Error: Request rejected (429), usage limit reached, Not logged in\","
+        "\"usage\":{\"output_tokens\":1,\"input_tokens\":1},\"is_error\":false,"
+        "\"subtype\":\"success\",\"api_error_status\":null,\"type\":\"result\"}\n";
+    struct agent_output output = {0};
+    output_feed(&output, said, sizeof said - 1);
+    char *own = output_own_tail(&output);
+    struct run_facts facts = facts_of(&output, 0);
+    facts.text = own;
+    expect(&facts, NULL, "ok", "429 in prose");
+    free(own);
+    output_free(&output);
+}
+
+/* From the event's line to what suspends the claims. Mutation: take_limit without resetsAt. */
+static void test_an_announced_limit_reaches_the_verdict(void **state)
+{
+    (void)state;
+    static const char said[] =
+        "{\"type\":\"rate_limit_event\",\"rate_limit_info\":{\"resetsAt\":1700000456,"
+        "\"status\":\"rejected\",\"rateLimitType\":\"five_hour\"}}\n"
+        "{\"type\":\"result\",\"subtype\":\"success\",\"is_error\":true,\"api_error_status\":429,"
+        "\"result\":\"API Error: Request rejected (429)\"}\n";
+    struct agent_output output = {0};
+    output_feed(&output, said, sizeof said - 1);
+    struct run_facts facts = facts_of(&output, 1);
+    struct run_verdict verdict;
+    classify_run(&facts, &verdict);
+    assert_string_equal(verdict.class, "usage_limit");
+    assert_int_equal(verdict.resets_at, 1700000456);
+    output_free(&output);
 }
 
 /* What ends the process decides before the record; then every record fails that does not say
@@ -178,6 +318,7 @@ static const struct {
     const char *text, *class, *code;
 } unrecorded[] = {
     {1, 0, "error: unknown option '--effort'", "operator", "operator"},
+    {2, 0, "error: unexpected argument '--jsn' found", "operator", "operator"},
     {1, 0, "--dangerously-skip-permissions cannot be used with root/sudo privileges", "operator",
      "operator"},
     {1, 0, "Error: When using --print, --output-format=stream-json requires --verbose", "operator",
@@ -186,6 +327,7 @@ static const struct {
     {1, 0, "Not logged in \xc2\xb7 Please run /login", "operator", "operator"},
     {1, 0, "Credit balance is too low", "operator", "operator"},
     {1, 0, "No conversation found with session ID: 1", "permanent", "permanent"},
+    {1, 0, "thread/resume failed: no rollout found for thread id 1", "permanent", "permanent"},
     {1, 0, "FetchError: connect ECONNREFUSED 127.0.0.1:1", "transient", "transient"},
     {1, 0, "upstream: 503 Service Unavailable", "transient", "transient"},
     {1, 0, "You've hit your limit \xc2\xb7 resets 8pm (Europe/Paris)", "usage_limit",
@@ -281,6 +423,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded_outputs),
+        cmocka_unit_test(test_recorded_outputs_of_codex),
+        cmocka_unit_test(test_what_codex_reports_of_itself),
+        cmocka_unit_test(test_lines_of_codex),
+        cmocka_unit_test(test_a_succeeded_run_may_speak_of_failures),
+        cmocka_unit_test(test_an_announced_limit_reaches_the_verdict),
         cmocka_unit_test(test_success_needs_all_of_it),
         cmocka_unit_test(test_a_plain_command),
         cmocka_unit_test(test_ended_by_us),

@@ -1,4 +1,6 @@
-/* Reading what an agent says: both versions of the CLI, in pieces of any size, and rubbish. */
+/* Reading what an agent says: both versions of the CLI, in pieces of any size, and rubbish; and a
+ * run's share of what its session reports. Mutations tried, each turns a test red: the usage of a
+ * run without a report forgotten; what was before taken anew when the same run is read again. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -242,7 +244,8 @@ static char home[64];
 
 static double cost(const char *run, double total, bool resumed)
 {
-    return sessions_cost(home, "s-1", run, total, resumed);
+    struct session_figures reported = {.cost = total};
+    return sessions_share(home, "s-1", run, &reported, resumed).cost;
 }
 
 static bool near(double a, double b)
@@ -299,11 +302,55 @@ static void test_a_smaller_total_is_taken_as_it_is(void **state)
 static void test_a_session_that_is_no_file_name_is_kept_nowhere(void **state)
 {
     (void)state;
-    assert_true(near(sessions_cost(home, "../../x", "r1", 1.5, false), 1.5));
-    assert_true(near(sessions_cost(home, NULL, "r1", 1.5, false), 1.5));
+    struct session_figures reported = {.cost = 1.5};
+    assert_true(near(sessions_share(home, "../../x", "r1", &reported, false).cost, 1.5));
+    assert_true(near(sessions_share(home, NULL, "r1", &reported, false).cost, 1.5));
     char *path = xformat("%s/sessions", home);
     assert_false(file_exists(path));
     free(path);
+}
+
+static void expect_usage(const char *run, const char *reported, bool resumed, const char *share)
+{
+    struct session_figures figures = {.cost = -1,
+                                      .usage = reported ? json_loads(reported, 0, NULL) : NULL};
+    struct session_figures got = sessions_share(home, "s-2", run, &figures, resumed);
+    json_t *wanted = share ? json_loads(share, 0, NULL) : NULL;
+    if (share ? !json_equal(got.usage, wanted) : got.usage != NULL)
+        fail_msg("%s: %s", run, got.usage ? json_dumps(got.usage, 0) : "none");
+    assert_true(got.cost < 0);
+    json_decref(wanted);
+    json_decref(got.usage);
+    json_decref(figures.usage);
+}
+
+/* Usage that counts from the thread's beginning: a run that died without a report is in the next
+ * one's, the same run again gives the same, and a smaller total is another thread's. */
+static void test_cumulative_usage(void **state)
+{
+    (void)state;
+    expect_usage("r1", "{\"input\": 600, \"output\": 80}", false,
+                 "{\"input\": 600, \"output\": 80}");
+    expect_usage("r2", "{\"input\": 700, \"output\": 95}", true,
+                 "{\"input\": 100, \"output\": 15}");
+    expect_usage("r2", "{\"input\": 700, \"output\": 95}", true,
+                 "{\"input\": 100, \"output\": 15}");
+    expect_usage("r3", NULL, true, NULL);
+    expect_usage("r4", "{\"input\": 900, \"output\": 99}", true, "{\"input\": 200, \"output\": 4}");
+    expect_usage("r5", "{\"input\": 5, \"output\": 100}", true, "{\"input\": 5, \"output\": 100}");
+}
+
+/* What an earlier version wrote. */
+static void test_an_older_file_is_read(void **state)
+{
+    (void)state;
+    static const char old[] = "{\"run\": \"r1\", \"before\": null, \"total\": 2.0}";
+    char *folder = xformat("%s/sessions", home), *path = xformat("%s/s-1.json", folder);
+    assert_int_equal(file_make_dirs(folder, 0700), 0);
+    assert_int_equal(file_write_atomic(path, old, sizeof old - 1, 0600), 0);
+    assert_true(near(cost("r2", 2.5, true), 0.5));
+    free(path);
+    free(folder);
 }
 
 int main(void)
@@ -324,6 +371,8 @@ int main(void)
                                         remove_home),
         cmocka_unit_test_setup_teardown(test_a_session_that_is_no_file_name_is_kept_nowhere,
                                         make_home, remove_home),
+        cmocka_unit_test_setup_teardown(test_cumulative_usage, make_home, remove_home),
+        cmocka_unit_test_setup_teardown(test_an_older_file_is_read, make_home, remove_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
