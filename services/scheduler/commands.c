@@ -105,6 +105,15 @@ static json_t *hook_report(struct scheduler *scheduler, const struct task *task,
     return report;
 }
 
+/* How many levels of the cascade of models were tried in vain. */
+static void add_model_level(struct scheduler *scheduler, const struct job *job, json_t *message)
+{
+    int64_t level = store_number(scheduler->store, 0, "SELECT model_level FROM jobs WHERE id = ?1",
+                                 "i", job->id);
+    if (level > 0)
+        json_object_set_new(message, "model_level", json_integer(level));
+}
+
 static void add_deployed(struct scheduler *scheduler, const struct task *task, json_t *message)
 {
     char *commit = project_deployed(scheduler, task->project);
@@ -142,6 +151,8 @@ static json_t *build_start(struct scheduler *scheduler, const struct task *task,
         add_head_since(scheduler, task->id, head, message);
     if (job->kind == JOB_DEPLOY)
         add_deployed(scheduler, task, message);
+    if (job->role)
+        add_model_level(scheduler, job, message);
     free(head);
     return message;
 }

@@ -127,6 +127,7 @@ struct result {
     enum gate_verdict verdict;
     bool provider_held; /* of an agent: its provider's hold is what it waits for, no time of its own
                          */
+    bool next_model;    /* tried at once with the next model of the cascade */
     json_t *findings;
     struct wording_usage usage;
 };
@@ -134,7 +135,7 @@ struct result {
 static void read_result(const json_t *message, struct result *result)
 {
     const json_t *gate = json_object_get(message, "gate");
-    result->message = message;
+    *result = (struct result){.message = message};
     result->reason = message_text(message, "reason", "");
     result->outcome = run_outcome_by_name(message_text(message, "outcome", ""));
     result->class = failure_class_by_name(message_text(message, "class", ""));
@@ -346,7 +347,7 @@ static void decide(struct scheduler *scheduler, struct task *task, const struct 
     retry_decide(&facts, &ended, &scheduler->limits, scheduler->now_ms,
                  (uint64_t)job->id * 1000 + (uint64_t)job->attempt + (uint64_t)job->transient,
                  &decision);
-    if (result->provider_held)
+    if (result->provider_held || result->next_model)
         decision.not_before_ms = 0;
     /* a job that another entry's decision has cancelled is not repeated */
     if (decision.action == RETRY_REQUEUE && job->entry != task->entry && job->kind != JOB_CLEANUP)
@@ -383,6 +384,22 @@ static void switch_off_limit(const struct scheduler *scheduler, struct result *r
 {
     if (result->class == FAILURE_CLASS_USAGE_LIMIT && !scheduler->config->usage_limit_enabled)
         result->class = FAILURE_CLASS_TRANSIENT;
+}
+
+/* A model that is not there: the next level of the cascade once, then an operator. */
+static void try_next_model(struct scheduler *scheduler, const struct job *job,
+                           struct result *result)
+{
+    if (result->class != FAILURE_CLASS_CONFIG || result->outcome != RUN_FAILED)
+        return;
+    int64_t left =
+        message_integer(json_object_get(result->message, "detail"), "model_levels_left", 0);
+    result->next_model =
+        left > 0 && store_run(scheduler->store,
+                              "UPDATE jobs SET model_level = 1 WHERE id = ?1 AND model_level = 0",
+                              "i", job->id) > 0;
+    if (!result->next_model)
+        result->class = FAILURE_CLASS_OPERATOR;
 }
 
 /* An operator's matter that is not the provider's (a push that is refused, a full disk) holds up
@@ -473,6 +490,7 @@ static bool end_run(struct scheduler *scheduler, const json_t *message)
             comment_started(scheduler, &task, &run);
         say_finished(scheduler, &task, &run, &result);
         switch_off_limit(scheduler, &result);
+        try_next_model(scheduler, &job, &result);
         tell_provider(scheduler, &task, &job, &result);
         count_spend(scheduler, &task, &job, &result);
         /* the job is ended for the facts that the stage machine is shown */

@@ -137,7 +137,8 @@ def fill(store):
          NULL, NULL, NULL, NULL, NULL, NULL);
       INSERT INTO leases (repo, task, since, used_by_run) VALUES ('r', 2, 1, NULL), ('s', 3, 1, 'run-1');
       INSERT INTO repo_freeze VALUES ('r', 'a reason', 'ada', 1);
-      INSERT INTO breakers VALUES ('claude', 'open', 3, 99, 'x'), ('other', 'closed', 0, NULL, '');
+      INSERT INTO breakers (provider, state, failures, until, reason, hold)
+        VALUES ('claude', 'open', 3, 99, 'x', 'breaker'), ('other', 'closed', 0, NULL, '', NULL);
       INSERT INTO alerts VALUES ('k', 2, 'text', 1, NULL), ('l', NULL, 'text', 1, NULL);
       INSERT INTO effects (task, ordinal, external_id, kind, author, state, created_at)
         VALUES (2, 1, 't2-1', 'comment', 'stream', 'pending', 1), (2, 2, 't2-2', 'status', 'stream', 'handed', 1);

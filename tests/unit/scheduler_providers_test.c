@@ -192,6 +192,30 @@ static void what_is_not_the_providers(void **state)
     assert_int_equal(attempts(kit, task), 0);
 }
 
+/* The next level of the cascade once and at once, then it is an operator's. Mutations: the level
+ * not kept (it would be tried for ever), levels left not asked. */
+static void a_model_that_is_not_there(void **state)
+{
+    struct kit *kit = *state;
+    char *run;
+    int64_t task = running(kit, "DEMO-1", &run);
+    json_t *message = kit_result(run, "failed", "config", NULL);
+    json_object_set_new(message, "detail", json_pack("{si}", "model_levels_left", 2));
+    assert_true(kit_ended(kit, json_incref(message)));
+    free(run);
+    assert_int_equal(kit_claim(kit), 1);
+    run = kit_live_run(kit, task);
+    json_object_set_new(message, "run", json_string(run));
+    assert_int_equal(
+        kit_number(kit, "SELECT model_level FROM jobs WHERE task = %lld", (long long)task), 1);
+    assert_true(kit_ended(kit, message));
+    free(run);
+    assert_int_equal(kit_claim(kit), 0);
+    assert_waits(kit, task, "operator");
+    assert_int_equal(alerts(kit, "provider:command:DEMO"), 1);
+    assert_int_equal(attempts(kit, task), 0);
+}
+
 /* ---- money ---- */
 
 static void budgets(void **state)
@@ -310,6 +334,7 @@ int main(void)
         TEST(the_breaker),
         TEST(switched_off),
         TEST(what_is_not_the_providers),
+        TEST(a_model_that_is_not_there),
         TEST(budgets),
         TEST(a_person_pays_again),
         TEST(no_progress),

@@ -158,7 +158,7 @@ static void each_class(void **state)
         {"usage_limit", "usage-limit", 1, 0, AT_ONCE, true}, /* its provider is held */
         {"operator", "operator", 1, 0, AT_ONCE, true},
         {"budget", "budget-run", 1, 0, AT_ONCE, true},
-        {"config", "config", 1, 0, LATER, true},
+        {"config", "operator", 1, 0, AT_ONCE, true}, /* no other model is left */
         {"task", "task", 2, 0, AT_ONCE, false},
         {"interrupted", "interrupted", 1, 0, AT_ONCE, true},
         {"permanent", "permanent", 2, 0, AT_ONCE, false},
