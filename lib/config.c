@@ -176,6 +176,7 @@ struct config *config_load(const char *path, char **faults, char **warnings)
     loader.key_lines = xcalloc(config_key_count, sizeof *loader.key_lines);
     struct config *config = xcalloc(1, sizeof *config);
     config->file = xstrdup(path);
+    config->secret_files = json_array();
     for (size_t i = 0; i < config_key_count; i++)
         config_set_default(&config_keys[i], config);
     struct yaml_tree *tree = read_tree(&loader, path);
@@ -223,6 +224,7 @@ void config_free(struct config *config)
     config_drop_projects(config);
     free_fields(config_keys, config_key_count, config);
     free(config->file);
+    json_decref(config->secret_files);
     free(config);
 }
 

@@ -32,6 +32,7 @@ struct project {
 
 struct config {
     char *file; /* where it was read from */
+    json_t *secret_files; /* paths of the files that secrets were read from */
     struct project *projects;
     size_t project_count;
 #define KEY(section, name, type, fallback, min, max, flags, doc) CONFIG_C_##type section##_##name;

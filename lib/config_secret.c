@@ -75,6 +75,7 @@ static char *read_secret(struct config_loader *loader, const struct config_secre
 static void set_secret(struct config_loader *loader, struct config *config,
                        const struct config_secret *secret)
 {
+    json_array_append_new(config->secret_files, json_string(secret->path));
     char *content = read_secret(loader, secret);
     void *field = (char *)config + secret->key->offset;
     if (!content)

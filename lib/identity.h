@@ -36,6 +36,10 @@ void identity_drop(void);
  * capabilities). 0, or -1 with errno. System calls only. */
 int identity_renounce(void);
 
+/* Likewise for root too: no capability is left, and none comes back. 0, or -1 with errno. System calls
+ * only. */
+int identity_strip(void);
+
 /* This thread's files are opened, made and removed as that user, until identity_leave with the
  * same one. NULL: nothing changes. Not nested. Ends the process where it cannot: going on would
  * touch an agent's files with our own rights. Programs are not to be started in between. */

@@ -10,6 +10,7 @@
 #include <nng/nng.h>
 #include "lib/file.h"
 #include "lib/process.h"
+#include "lib/sandbox.h"
 #include "tools/doctor.h"
 
 enum { ASK_MS = 10000 };
@@ -116,11 +117,30 @@ static void check_kernel(struct doctor *doctor)
                 xstrdup(pid_fd >= 0 ? "there" : strerror(errno)), "Linux 5.4 or newer is needed");
     if (pid_fd >= 0)
         close(pid_fd);
-    /* landlock_create_ruleset(NULL, 0, VERSION) */
-    long abi = syscall(444, NULL, 0, 1U);
+    int abi = sandbox_abi();
     doctor_note(doctor, abi > 0 ? GOOD : WARNING, "kernel: landlock",
-                abi > 0 ? xformat("ABI %ld", abi) : xstrdup(strerror(errno)),
+                abi > 0 ? xformat("ABI %d", abi) : xstrdup("not there"),
                 "agents run without a cage; a kernel with Landlock (5.13, lsm=landlock) gives one");
+}
+
+/* What holds an agent off our files, as the runner decides it (cage.c). */
+static void check_sandbox(struct doctor *doctor)
+{
+    const char *mode = doctor->config->agent_sandbox;
+    bool there = sandbox_abi() > 0, off = strcmp(mode, "none") == 0;
+    bool refused = strcmp(mode, "namespaces") == 0 || (strcmp(mode, "landlock") == 0 && !there);
+    bool held = there && !off && !refused;
+    doctor_note(doctor,
+                refused ? BAD
+                : held  ? GOOD
+                        : WARNING,
+                "agent.sandbox",
+                xformat("%s. files: %s", mode,
+                        refused ? "no agent is started"
+                        : held  ? "protected"
+                                : "not protected"),
+                refused ? "auto takes what the kernel has"
+                        : "auto, and a kernel with Landlock, keep agents off our files");
 }
 
 /* Whether the runner may become that user is the runner's to say: it does not start where it may
@@ -254,6 +274,7 @@ enum ctl_exit ctl_doctor(struct ctl *ctl)
     check_kernel(&doctor);
     check_nng(&doctor);
     if (doctor.config) {
+        check_sandbox(&doctor);
         check_agents_user(&doctor);
         check_folder(&doctor, "home", doctor.config->home);
         check_folder(&doctor, "run_dir", doctor.config->run_dir);

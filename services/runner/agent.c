@@ -73,10 +73,13 @@ json_t *agent_environment(const struct agent_request *request)
     size_t index;
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         take_over(env, always[i]);
+    if (request->home)
+        agent_environment_set(env, "HOME", request->home);
+    if (request->tmp)
+        agent_environment_set(env, "TMPDIR", request->tmp);
     if (request->user) {
         char *own = xformat("%s/.claude", request->home); /* ours is closed to it */
         agent_environment_set(env, "USER", request->user);
-        agent_environment_set(env, "HOME", request->home);
         agent_environment_set(env, "SHELL", "/bin/sh");
         agent_environment_set(env, "CLAUDE_CONFIG_DIR", own);
         free(own);

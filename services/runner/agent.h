@@ -15,7 +15,8 @@ struct agent_request {
     const struct project *project;
     const char *role, *stage, *key, *run; /* key: the task's */
     const char *workspace;                /* path */
-    const char *user, *home;              /* the agent's own; NULL: ours */
+    const char *user;                     /* the agent's own; NULL: ours */
+    const char *home, *tmp;               /* its HOME and TMPDIR; NULL: ours (tests) */
     int64_t attempt;
     int64_t model_level; /* so many of the usable models are passed over */
     const char

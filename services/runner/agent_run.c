@@ -15,6 +15,7 @@
 #include "lib/file.h"
 #include "services/runner/agent.h"
 #include "services/runner/agent_user.h"
+#include "services/runner/cage.h"
 #include "services/runner/prompt.h"
 #include "services/runner/runner.h"
 #include "services/runner/sessions.h"
@@ -112,6 +113,28 @@ static json_t *extra_of(const char *session, bool resume, const struct agent_com
                      "start_head", start, "start_remote", remote);
 }
 
+/* The cage of this agent, and the word of what is in force. */
+static int build_cage(const struct agent_request *request, const struct agent_command *command,
+                      json_t **cage, char **fault)
+{
+    const struct log_about about = {.run = request->run, .task = request->key};
+    struct cage_request wanted = {.config = request->config,
+                                  .workspace = request->workspace,
+                                  .home = request->home,
+                                  .tmp = request->tmp,
+                                  .program = json_string_value(json_array_get(command->argv, 0)),
+                                  .config_dir = request->user ? NULL : getenv("CLAUDE_CONFIG_DIR")};
+    /* a folder that is not there yet could not be opened to it, and its sessions would be lost */
+    if (wanted.config_dir && file_make_dirs(wanted.config_dir, 0700) < 0)
+        log_warn("cage", "CLAUDE_CONFIG_DIR %s: %s", wanted.config_dir, strerror(errno));
+    if (cage_build(&wanted, cage, fault) < 0)
+        return -1;
+    char *words = cage_describe(request->config, request->user ? request->user : "");
+    log_line(LOG_LEVEL_INFO, "cage", &about, "%s", words);
+    free(words);
+    return 0;
+}
+
 static enum step write_launch(struct run *run, const char *start, const char *remote, char **fault)
 {
     const struct config *config = run->runner->config;
@@ -120,11 +143,16 @@ static enum step write_launch(struct run *run, const char *start, const char *re
     char fresh[37];
     const struct identity *user = run->runner->agents;
     struct agent_command command = {0};
-    char *prompt = NULL, *home = NULL;
+    char *prompt = NULL, *home = NULL, *tmp = NULL;
+    json_t *cage = NULL;
     enum step step = STEP_FAILED;
     bool resume = session != NULL;
-    if (user && !(home = agent_user_home(config, user, run->project->key, fault)))
+    if (!(home = agent_user_home(config, user, run->project->key, fault)))
         return STEP_AGAIN;
+    if (!(tmp = agent_user_tmp(config, user, run->id, fault))) {
+        free(home);
+        return STEP_AGAIN;
+    }
     if (!resume && !(driver && driver->names_session)) {
         new_session(fresh);
         session = fresh;
@@ -138,6 +166,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
                                     .workspace = run->workspace.dir,
                                     .user = user ? user->name : NULL,
                                     .home = home,
+                                    .tmp = tmp,
                                     .attempt = message_integer(run->spec, "attempt", 1),
                                     .model_level = message_integer(run->spec, "model_level", 0),
                                     .session = session,
@@ -146,6 +175,7 @@ static enum step write_launch(struct run *run, const char *start, const char *re
         *fault =
             xformat("agent: %s has no driver (project %s)", run->project->agent, run->project->key);
     else if (driver->build(&request, &command, fault) == 0 &&
+             build_cage(&request, &command, &cage, fault) == 0 &&
              (prompt = build_prompt(run, resume, fault))) {
         json_t *extra = extra_of(session, resume, &command, start, remote);
         int64_t max = config->log_max_bytes > LOG_MIN_BYTES ? config->log_max_bytes : LOG_MIN_BYTES;
@@ -154,6 +184,8 @@ static enum step write_launch(struct run *run, const char *start, const char *re
                                     .cwd = run->workspace.dir,
                                     .as = user,
                                     .prompt = prompt,
+                                    .cage = cage,
+                                    .limits = config->agent_limits,
                                     .timeout_ms = message_integer(run->spec, "timeout_ms", 0),
                                     .grace_ms = config->agent_kill_grace_seconds * 1000,
                                     .stall_ms = config->agent_stall_timeout_s * 1000,
@@ -165,7 +197,9 @@ static enum step write_launch(struct run *run, const char *start, const char *re
         json_decref(extra);
     }
     agent_command_free(&command);
+    json_decref(cage);
     free(prompt);
+    free(tmp);
     free(home);
     return step;
 }

@@ -44,7 +44,7 @@ static int open_way(const char *path, mode_t mode)
 
 static int open_ways(const struct config *config, char **fault)
 {
-    static const char *const folders[] = {"", "/agents", "/workspaces", "/git"};
+    static const char *const folders[] = {"", "/agents", "/workspaces", "/git", "/tmp"};
     int result = 0;
     for (size_t i = 0; i < sizeof folders / sizeof *folders && result == 0; i++) {
         char *path = xformat("%s%s", config->home, folders[i]);
@@ -59,7 +59,7 @@ static int open_ways(const struct config *config, char **fault)
 static bool is_way(const char *name)
 {
     return strcmp(name, "agents") == 0 || strcmp(name, "workspaces") == 0 ||
-           strcmp(name, "git") == 0;
+           strcmp(name, "git") == 0 || strcmp(name, "tmp") == 0;
 }
 
 /* What stands beside the ways and was made before home could be passed through. */
@@ -102,11 +102,47 @@ char *agent_user_home(const struct config *config, const struct identity *user, 
                       char **fault)
 {
     char *path = xformat("%s/agents/%s", config->home, project);
-    if (file_make_dirs(path, 0700) == 0 && agent_user_give(path, user) == 0)
+    if (file_make_dirs(path, 0700) == 0 && (!user || agent_user_give(path, user) == 0))
         return path;
     *fault = xformat("%s: %s", path, strerror(errno));
     free(path);
     return NULL;
+}
+
+char *agent_user_tmp(const struct config *config, const struct identity *user, const char *run,
+                     char **fault)
+{
+    char *path = xformat("%s/tmp/%s", config->home, run);
+    if (file_make_dirs(path, 0700) == 0 && (!user || agent_user_give(path, user) == 0))
+        return path;
+    *fault = xformat("%s: %s", path, strerror(errno));
+    free(path);
+    return NULL;
+}
+
+void agent_user_drop_tmp(const char *home, const char *run)
+{
+    char *path = xformat("%s/tmp/%s", home, run);
+    if (agent_user_remove(path) < 0)
+        log_warn("tmp", "%s: %s", path, strerror(errno));
+    free(path);
+}
+
+void agent_user_clean_tmp(const char *home)
+{
+    char *folder = xformat("%s/tmp", home);
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        char *runs = xformat("%s/runs/%s", home, entry->d_name);
+        char *result = xformat("%s/result.json", runs);
+        if (entry->d_name[0] != '.' && (file_exists(result) || !file_exists(runs)))
+            agent_user_drop_tmp(home, entry->d_name);
+        free(result);
+        free(runs);
+    }
+    if (dir)
+        closedir(dir);
+    free(folder);
 }
 
 /* ---- handing over ---- */

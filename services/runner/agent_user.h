@@ -2,6 +2,7 @@
  *
  *   home             anybody may pass through, nobody else may look
  *   home/agents/     as home; home/agents/<project>: the HOME of the project's agents, theirs alone
+ *   home/tmp/        as home; home/tmp/<run>: the TMPDIR of a run's agent, while it lives
  *   home/workspaces/ as home; each workspace is theirs alone
  *   home/git/config  git's configuration for them too
  *
@@ -16,7 +17,17 @@
  * their own; -1 and *fault (caller frees): agent.user cannot be kept, so no agent may start. */
 int agent_user_open(const struct config *config, struct identity *user, char **fault);
 
-/* The HOME of a project's agents, made where it is missing. NULL and *fault; caller frees. */
+/* The TMPDIR of a run's agent, made empty where it is missing; user NULL: ours. NULL and *fault;
+ * caller frees. */
+char *agent_user_tmp(const struct config *config, const struct identity *user, const char *run,
+                     char **fault);
+/* Removes it. What an earlier runner left of runs that have their result is removed by
+ * agent_user_clean_tmp, at the start. */
+void agent_user_drop_tmp(const char *home, const char *run);
+void agent_user_clean_tmp(const char *home);
+
+/* The HOME of a project's agents, made where it is missing; user NULL: it is ours. NULL and *fault;
+ * caller frees. */
 char *agent_user_home(const struct config *config, const struct identity *user, const char *project,
                       char **fault);
 

@@ -24,7 +24,9 @@ struct run_launch {
     json_t *argv, *env; /* borrowed arrays of strings */
     const char *cwd, *prompt;
     const struct identity *as; /* the agent's user; NULL: ours */
-    bool trusted; /* the owner's own program, no agent: it may gain rights by what it starts */
+    bool trusted;   /* the owner's own program, no agent: it may gain rights by what it starts */
+    json_t *cage;   /* borrowed {read, write}: lists of paths (cage.h); NULL: none */
+    json_t *limits; /* borrowed agent.limits; NULL: none */
     int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
     json_t *extra; /* borrowed object: kept beside in launch.json for whoever adopts the run */
 };

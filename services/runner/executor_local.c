@@ -60,6 +60,10 @@ static int prepare(const char *dir, const struct run_launch *launch)
                             json_pack("{ss sI sI}", "name", launch->as->name, "uid",
                                       (json_int_t)launch->as->uid, "gid",
                                       (json_int_t)launch->as->gid));
+    if (launch->cage)
+        json_object_set(object, "cage", launch->cage);
+    if (launch->limits)
+        json_object_set(object, "limits", launch->limits);
     if (launch->extra)
         json_object_update(object, launch->extra);
     char *text = json_dumps(object, JSON_COMPACT);

@@ -16,6 +16,8 @@ struct keeper_launch {
     char *cwd;
     uid_t uid; /* the agent's user and group; 0: ours */
     gid_t gid;
+    char **read, **write; /* the cage's paths, NULL-terminated; both NULL: no cage */
+    int64_t memory_mb, processes, file_mb; /* limits; 0: none */
     bool trusted; /* the owner's own program: it may gain rights by what it starts (sudo) */
     int64_t timeout_ms, grace_ms, stall_ms, log_max_bytes;
 };

@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/buffer.h"
 #include "lib/file.h"
 #include "lib/identity.h"
 #include "lib/process.h"
+#include "lib/sandbox.h"
 
 enum { EXIT_CODE_EXEC = 127 };
 
@@ -60,6 +62,25 @@ static void clear_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static int set_limit(int which, int64_t value)
+{
+    struct rlimit limit = {(rlim_t)value, (rlim_t)value};
+    return setrlimit(which, &limit);
+}
+
+/* RLIMIT_DATA and not RLIMIT_AS: JavaScript engines reserve far more addresses than they ever use.
+ * A count of processes is one of all the user's, so it holds only for a user of the agents' own. */
+static int take_limits(const struct keeper_launch *launch)
+{
+    if (set_limit(RLIMIT_CORE, 0) < 0)
+        return -1;
+    if (launch->memory_mb > 0 && set_limit(RLIMIT_DATA, launch->memory_mb << 20) < 0)
+        return -1;
+    if (launch->processes > 0 && launch->uid && set_limit(RLIMIT_NPROC, launch->processes) < 0)
+        return -1;
+    return launch->file_mb > 0 ? set_limit(RLIMIT_FSIZE, launch->file_mb << 20) : 0;
+}
+
 static int take_identity(const struct keeper_launch *launch)
 {
     if (launch->uid)
@@ -76,13 +97,17 @@ _Noreturn static void become_agent(pid_t parent, int go, const int output[2], in
     setsid();
     await_launch(go, &launch);
     int in = open("prompt", O_RDONLY | O_CLOEXEC); /* as ourselves: it is in our directory */
-    if (take_identity(&launch) < 0)
+    if ((!launch.trusted && take_limits(&launch) < 0) || take_identity(&launch) < 0)
         fail_exec(report, errno);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
     if (getppid() != parent)
         _exit(EXIT_CODE_EXEC); /* it died before the line above */
     if (in < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(output[0], STDOUT_FILENO) < 0 ||
         dup2(output[1], STDERR_FILENO) < 0 || chdir(launch.cwd) < 0)
+        fail_exec(report, errno);
+    /* root's capabilities would lead out of any cage: other processes' memory, device files, mounts
+     */
+    if (launch.read && (identity_strip() < 0 || sandbox_enter(launch.read, launch.write) < 0))
         fail_exec(report, errno);
     clear_signals();
     for (char **variable = launch.env; *variable; variable++) {

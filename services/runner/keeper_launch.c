@@ -37,6 +37,12 @@ int keeper_parse_launch(const char *text, size_t size, struct keeper_launch *lau
     const json_t *user = json_object_get(root, "user");
     launch->uid = (uid_t)json_integer_value(json_object_get(user, "uid"));
     launch->gid = (gid_t)json_integer_value(json_object_get(user, "gid"));
+    const json_t *cage = json_object_get(root, "cage"), *limits = json_object_get(root, "limits");
+    launch->read = cage ? read_list(cage, "read") : NULL;
+    launch->write = cage ? read_list(cage, "write") : NULL;
+    launch->memory_mb = json_integer_value(json_object_get(limits, "memory_mb"));
+    launch->processes = json_integer_value(json_object_get(limits, "processes"));
+    launch->file_mb = json_integer_value(json_object_get(limits, "file_mb"));
     launch->trusted = json_is_true(json_object_get(root, "trusted"));
     launch->timeout_ms = json_integer_value(json_object_get(root, "timeout_ms"));
     launch->grace_ms = json_integer_value(json_object_get(root, "grace_ms"));

@@ -12,6 +12,7 @@
 #include "lib/buffer.h"
 #include "lib/crash.h"
 #include "lib/file.h"
+#include "services/runner/agent_user.h"
 
 enum { THREAD_STACK = 512 * 1024, SPEC_MAX_BYTES = MESSAGE_MAX_BYTES };
 
@@ -315,6 +316,7 @@ void runner_adopt(struct runner *runner)
 {
     git_end_leftovers(runner->config->home, runner->agents);
     repositories_clean(runner->config->home);
+    agent_user_clean_tmp(runner->config->home);
     DIR *dir = opendir(runner->runs_dir);
     for (struct dirent *entry; dir && (entry = readdir(dir));)
         adopt(runner, entry->d_name);

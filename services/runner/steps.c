@@ -8,6 +8,7 @@
 #include "lib/crash.h"
 #include "lib/file.h"
 #include "services/runner/agent.h"
+#include "services/runner/agent_user.h"
 #include "services/runner/classify.h"
 #include "services/runner/gates.h"
 #include "services/runner/hook.h"
@@ -168,6 +169,7 @@ static void after_agent(struct run *run)
         agent_run_say_started(run); /* it may have ended before anybody watched */
     if (!run->status.swept)
         end_leftovers(run);
+    agent_user_drop_tmp(run->runner->config->home, run->id);
     agent_run_read_log(run, true);
     agent_run_account(run);
     judge_agent(run, &verdict);
@@ -196,6 +198,7 @@ static void after_loss(struct run *run)
     struct log_about about = run_about(run);
     log_line(LOG_LEVEL_WARN, "lost", &about, "the keeper is gone without a status");
     end_leftovers(run);
+    agent_user_drop_tmp(run->runner->config->home, run->id);
     agent_run_read_log(run, true);
     agent_run_account(run);
     save_work(run);

@@ -75,7 +75,7 @@ class Instance:
             "reaper": {"interval_s": 1, "ping_s": 1}, "reconciler": {"interval_s": 2},
             "supervisor": {"intensity": 10000, "backoff_max_ms": 400, "reset_s": 1},
             "retry": {"base_s": 1, "max_s": 2}, "disk": {"low_water_mb": 1},
-            "agent": {"kill_grace_seconds": 2}, "max_concurrency": 4,
+            "agent": {"kill_grace_seconds": 2, "sandbox_write": [str(self.agent_dir)]}, "max_concurrency": 4,
             "projects": [{"key": PROJECT, "repo": "sample", "tracker": "local", "forge": "local",
                           "agent": "command", "ci": "none", "max_concurrency": 4,
                           "agent_command": [str(AGENT), str(self.agent_dir)],

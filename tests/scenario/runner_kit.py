@@ -85,7 +85,8 @@ class World:
         self.forge = self.home / "forge" / "shop.git"
         self.scheduler = self.runner = None
         self.messages = []
-        self.env, self.clean = {}, False  # of the runner; clean: without ours beside
+        # a script that plays an agent writes all over the world; test_cage.py has the cage
+        self.env, self.clean = {"ORCH_AGENT_SANDBOX": "none"}, False  # of the runner; clean: without ours beside
         for project in projects:
             self.make_forge(self.home / "forge" / f"{project['repo']}.git")
 

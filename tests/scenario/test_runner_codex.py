@@ -34,7 +34,7 @@ cat {folder}/says$n; exit $(cat {folder}/status$n)
 """)
         (folder / "codex").chmod(0o755)
         self.bin = folder
-        self.env = {"PATH": f"{folder}:{os.environ['PATH']}", "CODEX_HOME": "/of/a/person"}
+        self.env = {"ORCH_AGENT_SANDBOX": "none", "PATH": f"{folder}:{os.environ['PATH']}", "CODEX_HOME": "/of/a/person"}
         self.start_scheduler()
         self.start_runner()
 

@@ -13,7 +13,7 @@ echo "on stderr: $ANTHROPIC_API_KEY" >&2
 class SecretWorld(World):
     def __init__(self, agent):
         super().__init__(agent)
-        self.env = {"ANTHROPIC_API_KEY": KEY}
+        self.env = {"ORCH_AGENT_SANDBOX": "none", "ANTHROPIC_API_KEY": KEY}
         self.start_scheduler()
         self.start_runner()
 
