@@ -97,7 +97,8 @@ def stage_claude():
     folder = Path(tempfile.mkdtemp(prefix="ot-claude-", dir=os.environ.get("ORCH_TEST_TMP", "/tmp")))
     (folder / "agent").mkdir()
     (folder / "agent/plan.json").write_text('{"developer": {"sleep_s": 1}, "reviewer": {"reject": 1}}')
-    (folder / "claude").write_text(f"#!/bin/sh\nexec /usr/bin/python3 {AGENT} {folder}/agent\n")
+    shutil.copy(AGENT, folder)  # beside the program: an agent's own folder is open to it
+    (folder / "claude").write_text(f"#!/bin/sh\nexec /usr/bin/python3 {folder}/{AGENT.name} {folder}/agent\n")
     (folder / "claude").chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +106,8 @@ def stage_claude():
 
 def test_kept_services_run_on_and_the_claude_driver(stage_claude):
     code, output, folder, errors = demo("--keep", "--agent", "claude",
-                                        env=environment(f"{stage_claude}:"))
+                                        env={**environment(f"{stage_claude}:"),
+                                             "CLAUDE_CONFIG_DIR": str(stage_claude / "agent")})
     try:
         assert code == 0, output + errors
         check_story(output)

@@ -55,7 +55,9 @@ def test_by_hand_as_printed(tmp_path):
     agent = tmp_path / "bin"
     agent.mkdir()
     (agent / "claude").write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 9.9.9 && exit\n"
-                                  f"exec /usr/bin/python3 {AGENT} {tmp_path}\n")
+                                  f"exec /usr/bin/python3 {agent}/{AGENT.name} {tmp_path}/claude\n")
+    shutil.copy(AGENT, agent)  # beside the program: an agent's own folder is open to it
+    (tmp_path / "claude").mkdir()
     (agent / "claude").chmod(0o755)
     text = section("By hand")
     yaml = re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1)
@@ -78,7 +80,7 @@ def test_by_hand_as_printed(tmp_path):
         if command.startswith("orchestrator run"):
             script.append("trap 'kill $!; wait' EXIT")
     env = {key: value for key, value in os.environ.items() if not key.startswith("ORCH_")}
-    env.update(HOME=str(home), PATH=f"{agent}:{env['PATH']}")
+    env.update(HOME=str(home), PATH=f"{agent}:{env['PATH']}", CLAUDE_CONFIG_DIR=str(tmp_path / "claude"))
     done = subprocess.run(["bash", "-c", "\n".join(script)], cwd=work, env=env, capture_output=True,
                           text=True, timeout=120, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
