@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import Instance  # noqa: E402
+from harness import ROOT, Instance  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -45,3 +46,16 @@ def make_ingress(request):
 @pytest.fixture
 def ingress(make_ingress):
     return make_ingress()
+
+
+@pytest.fixture(scope="session")
+def claude():
+    """The program's path; without it the tests say why they are skipped."""
+    try:
+        done = subprocess.run([ROOT / "scripts/install-claude-cli"], text=True, capture_output=True,
+                              timeout=400)
+    except subprocess.TimeoutExpired:
+        pytest.skip("the claude command line could not be fetched in time")
+    if done.returncode:
+        pytest.skip((done.stderr.strip().splitlines() or ["no claude command line"])[-1])
+    return done.stdout.strip()

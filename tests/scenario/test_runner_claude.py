@@ -8,24 +8,11 @@ import time
 
 import pytest
 
-from harness import ROOT
+
 from messages_api import MessagesApi, Refusal, Turn
 from runner_kit import World, alive, git, wait_for
 
 BRANCH = "feature/SHOP-1-a-thing"
-
-
-@pytest.fixture(scope="session")
-def claude():
-    """The program's path; without it the tests say why they are skipped."""
-    try:
-        done = subprocess.run([ROOT / "scripts/install-claude-cli"], text=True, capture_output=True,
-                              timeout=400)
-    except subprocess.TimeoutExpired:
-        pytest.skip("the claude command line could not be fetched in time")
-    if done.returncode:
-        pytest.skip((done.stderr.strip().splitlines() or ["no claude command line"])[-1])
-    return done.stdout.strip()
 
 
 class ClaudeWorld(World):
