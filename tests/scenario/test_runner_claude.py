@@ -69,7 +69,7 @@ def test_one_run_from_end_to_end(claude):
 
 
 def test_a_resumed_session_is_paid_once(claude):
-    with MessagesApi([Turn("One.", write("one")), Turn("Done."), Turn("Two.")]) as api, \
+    with MessagesApi([Turn("One.", write("one")), Turn("Done."), Turn("Two."), Turn("Three.")]) as api, \
             ClaudeWorld(claude, api) as world:
         first = world.run("r1")
         second = world.run("r2", resume_session=first["session"], first_of_entry=False)
@@ -80,6 +80,9 @@ def test_a_resumed_session_is_paid_once(claude):
         assert abs(first["cost_usd"] + second["cost_usd"] - total) < 1e-9
         assert second["usage"]["input"] == 120  # of this run only
         assert "One." in json.dumps(api.asked[-1][1]["messages"]), "the conversation goes on"
+        third = world.run("r3", resume_session=first["session"], first_of_entry=False)
+        total = world.record("r3")["total_cost_usd"]
+        assert abs(sum(run["cost_usd"] for run in (first, second, third)) - total) < 1e-9
 
 
 @pytest.mark.parametrize("refusal, outcome", [

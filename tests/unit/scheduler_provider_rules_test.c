@@ -44,6 +44,8 @@ static void one_probe_decides(void **state)
     struct provider_state again = after(s, WORD_TRANSIENT, 0);
     assert_int_equal(again.hold, HOLD_BREAKER);
     assert_int_equal(again.until_ms, NOW + limits.open_ms);
+    s.failures = 0; /* the threshold was raised meanwhile */
+    assert_int_equal(after(s, WORD_TRANSIENT, 0).hold, HOLD_BREAKER);
     assert_int_equal(after(s, WORD_ANSWERS, 0).hold, HOLD_NONE);
     assert_int_equal(after(s, WORD_NOTHING, 0).until_ms, NOW);
 }

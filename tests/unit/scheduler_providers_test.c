@@ -1,11 +1,11 @@
 /* What runs say of their provider, and money, against real rows.
  *
- * Mutations tried, each red: any agent's end taken for the probe's (a_spent_allowance), no probe
- * noted at the claim (a_spent_allowance), the alert raised at each failure (a_revoked_key),
- * usage_limit.enabled not asked (switched_off), `failures` not kept over a restart (the_breaker), a
- * push's refusal taken for the provider's (what_is_not_the_providers), each budget's comparison
- * turned round (budgets), runs of weather counted as idle (no_progress_is_not_weather), idle
- * counters not reset by a new stage or a person (no_progress). */
+ * Mutations tried, each red: an end of an agent of before taken for the probe's (an_agent_of_before), no
+ * probe noted at the claim (a_spent_allowance), the alert raised at each failure (a_revoked_key),
+ * usage_limit.enabled not asked (switched_off), failures not kept over a restart (the_breaker), a push's
+ * refusal taken for the provider's (what_is_not_the_providers), comparisons turned round (budgets,
+ * no_progress), a retry that pays nothing (a_person_pays_again), runs of weather counted as idle
+ * (no_progress_is_not_weather), idle counters not reset by a new stage or a person (no_progress). */
 #include "tests/unit/scheduler_kit.h"
 #include "services/scheduler/providers.h"
 
@@ -216,6 +216,21 @@ static void a_model_that_is_not_there(void **state)
     assert_int_equal(attempts(kit, task), 0);
 }
 
+/* One that had begun before the key was revoked ends well: that is no word of the key as it is now.
+ */
+static void an_agent_of_before(void **state)
+{
+    struct kit *kit = *state;
+    char *one, *two;
+    running(kit, "DEMO-1", &one);
+    running(kit, "DEMO-2", &two);
+    end(kit, one, "operator");
+    kit_ended(kit, kit_result(two, "succeeded", "none", "pass"));
+    free(two);
+    assert_int_equal(kit_claim(kit), 0);
+    assert_int_equal(kit_number(kit, "SELECT count(*) FROM breakers WHERE hold = 'operator'"), 1);
+}
+
 /* ---- money ---- */
 
 static void budgets(void **state)
@@ -304,6 +319,12 @@ static void no_progress(void **state)
     kit_operator(kit, "approve", "DEMO-1");
     assert_int_equal(kit_number(kit, "SELECT idle_runs FROM tasks"), 0);
     assert_int_equal(kit_number(kit, "SELECT blocked_reason IS NULL FROM tasks"), 1);
+    kit_claim(kit);
+    end(kit, kit_live_run(kit, task), "permanent");
+    assert_int_equal(kit_number(kit, "SELECT idle_runs FROM tasks"), 1);
+    kit_claim(kit);
+    kit_pass(kit, task, "pass"); /* a new stage, and no person */
+    assert_int_equal(kit_number(kit, "SELECT idle_runs FROM tasks"), 0);
 }
 
 static void no_progress_is_not_weather(void **state)
@@ -334,6 +355,7 @@ int main(void)
         TEST(the_breaker),
         TEST(switched_off),
         TEST(what_is_not_the_providers),
+        TEST(an_agent_of_before),
         TEST(a_model_that_is_not_there),
         TEST(budgets),
         TEST(a_person_pays_again),
