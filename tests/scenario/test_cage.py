@@ -1,20 +1,17 @@
 """What an agent can see and change of us, without a user of its own: files are held by Landlock, sockets are not, and
 the log and doctor say so. With one: test_agent_user.py, whose agents are in the same cage.
 
-Mutations, each red: the keeper that does not enter the cage (files; armed); home taken for a folder whose
-other entries are opened (files); TMPDIR left ours, or not removed (tmp); HOME left ours (files); the limits
-not set (limits); agent.sandbox not asked (switched_off); landlock demanded and not refused (namespaces)."""
+Mutations, each red: the keeper that does not enter the cage (files, folder), or leaves root its capabilities (files);
+a folder that holds something of ours opened as a whole (folder); TMPDIR left ours, or not removed (tmp); HOME left
+ours (files); the limits not set (limits); agent.sandbox not asked (switched_off, namespaces)."""
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from harness import BIN, PROJECT, ROOT, Instance
+from harness import PROJECT, ROOT
 from orchctl_kit import orchctl
 
 PRYING = ROOT / "tests/agents/prying_agent.py"
@@ -72,6 +69,20 @@ def test_files(make_instance, tmp_path):
     log = (instance.dir / "supervisor.log").read_text() if (instance.dir / "supervisor.log").exists() else ""
     log += "".join(path.read_text() for path in (instance.home / "log").rglob("current"))
     assert "files: landlock (ABI" in log and "sockets: not protected" in log
+
+
+@needs_landlock
+def test_a_folder_that_holds_ours_is_opened_but_for_that(make_instance):
+    instance = make_instance()
+    (instance.dir / "note").write_text("of a person who allows it")
+    config = json.loads(instance.config.read_text())
+    config["agent"]["sandbox_read"] = [str(instance.dir)]
+    config["projects"][0]["agent_command"] = [str(PRYING), *map(str, (
+        instance.agent_dir, instance.dir / "note", instance.config, instance.home / "db/main.db", instance.run_dir))]
+    instance.config.write_text(json.dumps(config))
+    analysed(instance.start())
+    [seen] = pried(instance)
+    assert opened(seen) == {str(instance.dir / "note")}
 
 
 @needs_landlock

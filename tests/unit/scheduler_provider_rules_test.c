@@ -1,6 +1,6 @@
-/* Mutations tried, each turns its test red: the threshold not compared; a probe's transient failure
- * that closes; a reset taken as stated although it is past or years away; a probe under way that
- * lets others through; a due hold that lets nobody through. */
+/* Mutations tried, each red: the threshold compared wrongly; a probe's transient failure that
+ * closes once the threshold was raised; a reset taken as stated although it is past or years away;
+ * a probe under way that lets others through; a due hold that lets nobody through. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,11 +1,12 @@
 /* What runs say of their provider, and money, against real rows.
  *
- * Mutations tried, each red: an end of an agent of before taken for the probe's (an_agent_of_before), no
- * probe noted at the claim (a_spent_allowance), the alert raised at each failure (a_revoked_key),
- * usage_limit.enabled not asked (switched_off), failures not kept over a restart (the_breaker), a push's
- * refusal taken for the provider's (what_is_not_the_providers), comparisons turned round (budgets,
- * no_progress), a retry that pays nothing (a_person_pays_again), runs of weather counted as idle
- * (no_progress_is_not_weather), idle counters not reset by a new stage or a person (no_progress). */
+ * Mutations tried, each red: an end of an agent of before taken for the probe's
+ * (an_agent_of_before), no probe noted at the claim (a_spent_allowance), the alert raised at each
+ * failure (a_revoked_key), usage_limit.enabled not asked (switched_off), failures not kept over a
+ * restart (the_breaker), a push's refusal taken for the provider's (what_is_not_the_providers),
+ * comparisons turned round (budgets, no_progress), a retry that pays nothing (a_person_pays_again),
+ * runs of weather counted as idle (no_progress_is_not_weather), idle counters not reset by a new
+ * stage or a person (no_progress). */
 #include "tests/unit/scheduler_kit.h"
 #include "services/scheduler/providers.h"
 
